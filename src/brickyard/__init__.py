@@ -1,0 +1,1 @@
+"""Brickyard: block storage for disks that sit next to the work."""

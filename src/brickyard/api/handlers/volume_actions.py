@@ -1,0 +1,118 @@
+"""POST /volumes/{id}/action: one function for each action, with the value under its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.api.request import Reply, Request, boolean
+from brickyard.api.views import attachments as views
+from brickyard.core import errors
+from brickyard.service import connections, metadata, resets, volumes
+
+IMAGE = "volume_extension:volume_image_metadata"
+
+
+def reserve(request: Request, value: Any, id: str) -> Reply:
+    connections.reserve(request.site, request.caller, id)
+    return Reply(202)
+
+
+def unreserve(request: Request, value: Any, id: str) -> Reply:
+    connections.unreserve(request.site, request.caller, id)
+    return Reply(202)
+
+
+def begin_detaching(request: Request, value: Any, id: str) -> Reply:
+    connections.begin_detaching(request.site, request.caller, id)
+    return Reply(202)
+
+
+def roll_detaching(request: Request, value: Any, id: str) -> Reply:
+    connections.roll_detaching(request.site, request.caller, id)
+    return Reply(202)
+
+
+def attach(request: Request, value: Any, id: str) -> Reply:
+    instance, host = value.get("instance_uuid"), value.get("host_name")
+    if not instance and not host:
+        raise errors.Invalid("Say who attaches, with instance_uuid or host_name.", field="instance_uuid")
+    connections.attach(
+        request.site,
+        request.caller,
+        id,
+        instance_uuid=instance,
+        host=host,
+        mountpoint=value["mountpoint"],
+        mode=value.get("mode"),
+    )
+    return Reply(202)
+
+
+def detach(request: Request, value: Any, id: str) -> Reply:
+    connections.detach(request.site, request.caller, id, (value or {}).get("attachment_id"))
+    return Reply(202)
+
+
+def force_detach(request: Request, value: Any, id: str) -> Reply:
+    connections.force_detach(request.site, request.caller, id, value.get("attachment_id"))
+    return Reply(202)
+
+
+def initialize_connection(request: Request, value: Any, id: str) -> Reply:
+    found = connections.initialize(request.site, request.caller, id, value["connector"])
+    return Reply(200, {"connection_info": views.connection(dict(found))})
+
+
+def terminate_connection(request: Request, value: Any, id: str) -> Reply:
+    connector = value["connector"]
+    connections.terminate(request.site, request.caller, id, connector if isinstance(connector, dict) else None)
+    return Reply(202)
+
+
+def extend(request: Request, value: Any, id: str) -> Reply:
+    volumes.extend(request.site, request.caller, id, int(value["new_size"]), attached=request.since("3.42"))
+    return Reply(202)
+
+
+def revert(request: Request, value: Any, id: str) -> Reply:
+    volumes.revert(request.site, request.caller, id, value["snapshot_id"])
+    return Reply(202)
+
+
+def set_bootable(request: Request, value: Any, id: str) -> Reply:
+    volumes.update(request.site, request.caller, id, {"bootable": boolean(value["bootable"], "bootable")})
+    return Reply(200)
+
+
+def update_readonly_flag(request: Request, value: Any, id: str) -> Reply:
+    volumes.set_readonly(request.site, request.caller, id, boolean(value["readonly"], "readonly"))
+    return Reply(202)
+
+
+def reset_status(request: Request, value: Any, id: str) -> Reply:
+    if all(found is None for found in value.values()):
+        raise errors.Invalid("Say what to set: status, attach_status or migration_status.", field="status")
+    resets.volume(request.site, request.caller, id, value.get("status"), value.get("attach_status"))
+    return Reply(202)
+
+
+def force_delete(request: Request, value: Any, id: str) -> Reply:
+    volumes.delete(request.site, request.caller, id, force=True)
+    return Reply(202)
+
+
+def set_image_metadata(request: Request, value: Any, id: str) -> Reply:
+    change = metadata.merged(value["metadata"])
+    after = metadata.change(request.site, request.caller, "volume", id, f"{IMAGE}:set", change, "image_metadata")
+    return Reply(200, {"metadata": after})
+
+
+def show_image_metadata(request: Request, value: Any, id: str) -> Reply:
+    found = metadata.show(request.site, request.caller, "volume", id, f"{IMAGE}:show", "image_metadata")
+    return Reply(200, {"metadata": found})
+
+
+def unset_image_metadata(request: Request, value: Any, id: str) -> Reply:
+    change = metadata.without(value["key"])
+    metadata.change(request.site, request.caller, "volume", id, f"{IMAGE}:remove", change, "image_metadata")
+    return Reply(200)

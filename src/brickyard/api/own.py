@@ -1,0 +1,85 @@
+"""Our own API, /v1, and what stands beside the APIs: discovery, health, metrics, and one log line per request."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+import msgspec
+
+from brickyard.api import metrics, openapi, own_routes, routes, versions
+from brickyard.api.own_routes import TEXT, Operation
+from brickyard.api.request import Reply, Request
+from brickyard.core import errors
+
+LOG = logging.getLogger("brickyard.request")
+
+
+def discover(request: Request) -> Reply:
+    """The versions of the Block Storage API."""
+    return Reply(300, versions.document(f"{request.base.rsplit('/v3', 1)[0]}/v3/"))
+
+
+def discover_v3(request: Request) -> Reply:
+    """Version 3 of the Block Storage API."""
+    return Reply(200, versions.document(f"{request.base.rsplit('/v3', 1)[0]}/v3/"))
+
+
+def health(request: Request) -> Reply:
+    """OK when the database answers."""
+    try:
+        with request.site.db.read() as tx:
+            tx.exec_driver_sql("SELECT 1")
+    except Exception as error:
+        raise errors.Unavailable("The database does not answer; the log of the service says why.") from error
+    return Reply(200, b"OK", content_type="text/plain")
+
+
+def scrape(request: Request) -> Reply:
+    """Metrics in the text format of Prometheus."""
+    return Reply(200, metrics.exposition(request.site), content_type=metrics.CONTENT_TYPE)
+
+
+def document(request: Request) -> Reply:
+    """This document."""
+    return Reply(200, _document())
+
+
+@functools.cache
+def _document() -> bytes:
+    return msgspec.json.encode(openapi.document(OPERATIONS))
+
+
+def observe(req: Any, resp: Any, seconds: float) -> None:
+    """Count a finished request, and write its line. Of a stream, the time to its beginning."""
+    context = req.context
+    status = str(resp.status)[:3]
+    metrics.count(getattr(context, "route", None), req.method, status, seconds)
+    if not LOG.isEnabledFor(logging.INFO):
+        return
+    caller = getattr(context, "caller", None)
+    line = {
+        "request_id": context.request_id,
+        "method": req.method,
+        "path": req.path,
+        "status": int(status),
+        "seconds": round(seconds, 6),
+        "user": caller.user_id if caller else None,
+        "project": caller.project_id if caller else None,
+    }
+    LOG.info("request", extra=line)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    *own_routes.OPERATIONS,
+    own_routes.op("GET", "/openapi.json", document, None, {200: None}, public=True),
+    Operation(routes.Route("GET", "/healthcheck", health, public=True), {200: None}, produces=TEXT),
+    Operation(routes.Route("GET", "/metrics", scrape, public=True), {200: None}, produces=TEXT),
+)
+ROUTES: tuple[routes.Route, ...] = (
+    routes.Route("GET", "/", discover, public=True),
+    routes.Route("GET", "/v3", discover_v3, public=True),
+    routes.Route("GET", "/v3/", discover_v3, public=True),
+    *(operation.route for operation in OPERATIONS),
+)

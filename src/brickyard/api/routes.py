@@ -1,0 +1,213 @@
+"""The whole of Block Storage v3 on two screens: method, path, handler, policy, microversion and body.
+
+A path is without its prefix: each is served under /v3 and under /v3/{project_id}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from brickyard.api import actions
+from brickyard.api.actions import Action
+from brickyard.api.handlers import (
+    attachments,
+    extensions,
+    limits,
+    messages,
+    metadata,
+    neighbours,
+    pools,
+    quotas,
+    services,
+    snapshots,
+    types,
+    volume_actions,
+    volumes,
+    zones,
+)
+from brickyard.api.request import Handler
+from brickyard.api.schemas import attachments as attachment_schemas
+from brickyard.api.schemas import metadata as metadata_schemas
+from brickyard.api.schemas import quotas as quota_schemas
+from brickyard.api.schemas import services as service_schemas
+from brickyard.api.schemas import snapshots as snapshot_schemas
+from brickyard.api.schemas import types as type_schemas
+from brickyard.api.schemas import volume_actions as action_schemas
+from brickyard.api.schemas import volumes as volume_schemas
+
+Schema = dict[str, Any]
+ATT = "volume:attachment"
+DO = "volume_extension:volume_actions"
+ADMIN_DO = "volume_extension:volume_admin_actions"
+IMAGE = "volume_extension:volume_image_metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `policy` is checked for the caller's own project before the handler runs; a handler that looks at
+    a resource of its own checks again for the resource's project where the two can differ."""
+
+    method: str
+    path: str
+    handler: Handler
+    policy: str | None = None
+    since: str = "3.0"
+    body: Mapping[str, Schema] = field(default_factory=dict)  # microversion → JSON Schema
+    public: bool = False  # needs no token
+    stream: bool = False  # the body is data and not JSON: the handler gets a file to read
+
+
+VOLUME_ACTIONS: Mapping[str, Action] = {
+    # attaching, the older way
+    "os-reserve": Action(volume_actions.reserve, f"{DO}:reserve"),
+    "os-unreserve": Action(volume_actions.unreserve, f"{DO}:unreserve"),
+    "os-attach": Action(volume_actions.attach, f"{DO}:attach", schema=action_schemas.ATTACH),
+    "os-detach": Action(volume_actions.detach, f"{DO}:detach", schema=action_schemas.DETACH),
+    "os-begin_detaching": Action(volume_actions.begin_detaching, f"{DO}:begin_detaching"),
+    "os-roll_detaching": Action(volume_actions.roll_detaching, f"{DO}:roll_detaching"),
+    "os-initialize_connection": Action(
+        volume_actions.initialize_connection, f"{DO}:initialize_connection", schema=action_schemas.INITIALIZE
+    ),
+    "os-terminate_connection": Action(
+        volume_actions.terminate_connection, f"{DO}:terminate_connection", schema=action_schemas.TERMINATE
+    ),
+    # what becomes of the volume
+    "os-extend": Action(volume_actions.extend, "volume:extend", schema=action_schemas.EXTEND),
+    "revert": Action(volume_actions.revert, "volume:revert_to_snapshot", "3.40", action_schemas.REVERT),
+    "os-set_bootable": Action(volume_actions.set_bootable, "volume:update", schema=action_schemas.SET_BOOTABLE),
+    "os-update_readonly_flag": Action(
+        volume_actions.update_readonly_flag, "volume:update_readonly_flag", schema=action_schemas.SET_READONLY
+    ),
+    "os-set_image_metadata": Action(volume_actions.set_image_metadata, f"{IMAGE}:set", schema=action_schemas.SET_IMAGE),
+    "os-show_image_metadata": Action(volume_actions.show_image_metadata, f"{IMAGE}:show"),
+    "os-unset_image_metadata": Action(
+        volume_actions.unset_image_metadata, f"{IMAGE}:remove", schema=action_schemas.UNSET_IMAGE
+    ),
+    # by administrators
+    "os-reset_status": Action(volume_actions.reset_status, f"{ADMIN_DO}:reset_status", schema=action_schemas.RESET),
+    "os-force_delete": Action(volume_actions.force_delete, f"{ADMIN_DO}:force_delete"),
+    "os-force_detach": Action(
+        volume_actions.force_detach, f"{ADMIN_DO}:force_detach", schema=action_schemas.FORCE_DETACH
+    ),
+}
+SNAPSHOT_ACTIONS: Mapping[str, Action] = {
+    "os-reset_status": Action(
+        snapshots.reset_status, "volume_extension:snapshot_admin_actions:reset_status", schema=snapshot_schemas.RESET
+    ),
+    "os-force_delete": Action(snapshots.force_delete, "volume_extension:snapshot_admin_actions:force_delete"),
+    "os-update_snapshot_status": Action(
+        snapshots.update_status,
+        "volume_extension:snapshot_actions:update_snapshot_status",
+        schema=snapshot_schemas.PROGRESS,
+    ),
+}
+ATTACHMENT_ACTIONS: Mapping[str, Action] = {
+    "os-complete": Action(attachments.complete, "volume:attachment_complete", "3.44"),
+}
+
+
+def metadata_of(noun: str) -> tuple[Route, ...]:
+    """The same six operations for volumes and for snapshots."""
+    path, rules = f"/{noun}s/{{id}}/metadata", metadata.RULES[noun]
+    return (
+        Route("GET", path, metadata.index(noun), rules["get"]),
+        Route("POST", path, metadata.merge(noun), rules["create"], body=metadata_schemas.SET),
+        Route("PUT", path, metadata.replace(noun), rules["update"], body=metadata_schemas.SET),
+        Route("GET", path + "/{key}", metadata.show(noun), rules["get"]),
+        Route("PUT", path + "/{key}", metadata.set_key(noun), rules["update"], body=metadata_schemas.SET_KEY),
+        Route("DELETE", path + "/{key}", metadata.delete_key(noun), rules["delete"]),
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    # volumes
+    Route("GET", "/volumes", volumes.index, "volume:get_all"),
+    Route("POST", "/volumes", volumes.create, "volume:create", body=volume_schemas.CREATE),
+    Route("GET", "/volumes/detail", volumes.detail, "volume:get_all"),
+    Route("GET", "/volumes/summary", volumes.summary, "volume:get_all", since="3.12"),
+    Route("GET", "/volumes/{id}", volumes.show),
+    Route("PUT", "/volumes/{id}", volumes.update, "volume:update", body=volume_schemas.UPDATE),
+    Route("DELETE", "/volumes/{id}", volumes.delete, "volume:delete"),
+    *metadata_of("volume"),
+    Route("GET", "/volumes/{id}/encryption", volumes.encryption, "volume_extension:volume_encryption_metadata"),
+    Route("POST", "/volumes/{id}/action", actions.dispatcher(VOLUME_ACTIONS)),
+    # snapshots
+    Route("GET", "/snapshots", snapshots.index, "volume:get_all_snapshots"),
+    Route("POST", "/snapshots", snapshots.create, "volume:create_snapshot", body=snapshot_schemas.CREATE),
+    Route("GET", "/snapshots/detail", snapshots.detail, "volume:get_all_snapshots"),
+    Route("GET", "/snapshots/{id}", snapshots.show, "volume:get_snapshot"),
+    Route("PUT", "/snapshots/{id}", snapshots.update, "volume:update_snapshot", body=snapshot_schemas.UPDATE),
+    Route("DELETE", "/snapshots/{id}", snapshots.delete, "volume:delete_snapshot"),
+    *metadata_of("snapshot"),
+    Route("POST", "/snapshots/{id}/action", actions.dispatcher(SNAPSHOT_ACTIONS)),
+    # attachments; whoever may see the volume may see them
+    Route("GET", "/attachments", attachments.index, since="3.27"),
+    Route("POST", "/attachments", attachments.create, f"{ATT}_create", "3.27", attachment_schemas.CREATE),
+    Route("GET", "/attachments/detail", attachments.detail, since="3.27"),
+    Route("GET", "/attachments/{id}", attachments.show, since="3.27"),
+    Route("PUT", "/attachments/{id}", attachments.update, f"{ATT}_update", "3.27", attachment_schemas.UPDATE),
+    Route("DELETE", "/attachments/{id}", attachments.delete, f"{ATT}_delete", "3.27"),
+    Route("POST", "/attachments/{id}/action", actions.dispatcher(ATTACHMENT_ACTIONS), since="3.44"),
+    # messages
+    Route("GET", "/messages", messages.index, "message:get_all", since="3.3"),
+    Route("GET", "/messages/{id}", messages.show, "message:get", since="3.3"),
+    Route("DELETE", "/messages/{id}", messages.delete, "message:delete", since="3.3"),
+)
+
+# what operators set up, and what they look at
+EXT = "volume_extension"
+SPECS = f"{EXT}:types_extra_specs"
+CLASSES = f"{EXT}:quota_classes"
+SWITCH = f"{EXT}:services:update"
+TYPE_ACTIONS = {
+    "addProjectAccess": actions.Action(
+        types.add_access, f"{EXT}:volume_type_access:addProjectAccess", schema=type_schemas.ACCESS
+    ),
+    "removeProjectAccess": actions.Action(
+        types.remove_access, f"{EXT}:volume_type_access:removeProjectAccess", schema=type_schemas.ACCESS
+    ),
+}
+REASON = service_schemas.DISABLE_WITH_REASON
+ROUTES += (
+    # types
+    Route("GET", "/types", types.index, f"{EXT}:type_get_all"),
+    Route("POST", "/types", types.create, f"{EXT}:type_create", body=type_schemas.CREATE),
+    Route("GET", "/types/{id}", types.show, f"{EXT}:type_get"),  # `default` in place of an id: the default type
+    Route("PUT", "/types/{id}", types.update, f"{EXT}:type_update", body=type_schemas.UPDATE),
+    Route("DELETE", "/types/{id}", types.delete, f"{EXT}:type_delete"),
+    Route("POST", "/types/{id}/action", actions.dispatcher(TYPE_ACTIONS)),
+    Route("GET", "/types/{id}/os-volume-type-access", types.access, f"{EXT}:volume_type_access:get_all_for_type"),
+    Route("GET", "/types/{id}/extra_specs", types.specs, f"{SPECS}:index"),
+    Route("POST", "/types/{id}/extra_specs", types.create_specs, f"{SPECS}:create", body=type_schemas.SPECS_CREATE),
+    Route("GET", "/types/{id}/extra_specs/{key}", types.spec, f"{SPECS}:show"),
+    Route("PUT", "/types/{id}/extra_specs/{key}", types.update_spec, f"{SPECS}:update", body=type_schemas.SPEC_UPDATE),
+    Route("DELETE", "/types/{id}/extra_specs/{key}", types.delete_spec, f"{SPECS}:delete"),
+    # quotas and limits
+    Route("GET", "/os-quota-sets/{id}", quotas.show),
+    Route("GET", "/os-quota-sets/{id}/defaults", quotas.defaults),
+    Route("PUT", "/os-quota-sets/{id}", quotas.update, f"{EXT}:quotas:update", body=quota_schemas.UPDATE),
+    Route("DELETE", "/os-quota-sets/{id}", quotas.delete, f"{EXT}:quotas:delete"),
+    Route("GET", "/os-quota-class-sets/{id}", quotas.show_class, f"{CLASSES}:get"),
+    Route(
+        "PUT", "/os-quota-class-sets/{id}", quotas.update_class, f"{CLASSES}:update", body=quota_schemas.UPDATE_CLASS
+    ),
+    Route("GET", "/limits", limits.show),
+    # services, hosts and pools
+    Route("GET", "/os-services", services.index, f"{EXT}:services:index"),
+    Route("PUT", "/os-services/enable", services.enable, SWITCH, body=service_schemas.SWITCH),
+    Route("PUT", "/os-services/disable", services.disable, SWITCH, body=service_schemas.SWITCH),
+    Route("PUT", "/os-services/disable-log-reason", services.disable_with_reason, SWITCH, body=REASON),
+    Route("GET", "/os-hosts", services.hosts, f"{EXT}:hosts"),
+    Route("GET", "/os-hosts/{host}", services.host, f"{EXT}:hosts"),
+    Route("GET", "/scheduler-stats/get_pools", pools.index, "scheduler_extension:scheduler_stats:get_pools"),
+    Route("GET", "/capabilities/{host}", pools.capabilities, f"{EXT}:capabilities"),
+    Route("GET", "/os-availability-zone", zones.index),
+    # what there is
+    Route("GET", "/projects/{id}", neighbours.project),
+    Route("GET", "/servers/{id}", neighbours.server),
+    Route("GET", "/extensions", extensions.index),
+    Route("GET", "/extensions/{alias}", extensions.show),
+    Route("GET", "/resource_filters", extensions.filters, since="3.33"),
+)

@@ -1,0 +1,83 @@
+"""The contract of a storage driver: nine required calls, and capabilities as questions.
+
+Every verb may run twice and may die in the middle: it looks before it acts, it answers `Did.ALREADY` when nothing was
+left to do, and a repeat after a crash brings the pool in order. Names come from `core.bricks` and are checked by
+`guard.Guard`, which wraps every driver, before they reach a path or a command line. Errors: `BrickMismatch` when the
+name exists with another size or owner, `NoSpace`, `ToolFailed`, `NotFound` for a brick that a verb needs and that is
+absent (never for `delete`, which is done then).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
+
+from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+class Driver(Protocol):
+    """Required of every driver. Sizes are bytes; a brick is at least as large as asked."""
+
+    capabilities: Capabilities
+
+    def check(self) -> None:
+        """Raise BrickError, saying what to do, unless the tools and the pool are usable."""
+
+    def usage(self) -> Usage: ...
+
+    def list(self) -> Iterable[Found]:
+        """What is really there, ours or not; never opens, activates or changes anything."""
+
+    def find(self, name: str) -> Found | None: ...
+
+    def create(self, label: Label, size_bytes: int) -> Did:
+        """An empty brick that reads as zeros."""
+
+    def delete(self, name: str) -> Did: ...
+
+    def grow(self, name: str, size_bytes: int) -> Did:
+        """Make it at least this large; content stays, the new part reads as zeros. Never shrinks (ALREADY)."""
+
+    def open(self, name: str) -> Connection: ...
+
+    def close(self, name: str) -> Did: ...
+
+
+@runtime_checkable
+class Snapshotter(Protocol):
+    """Offered iff `capabilities.snapshots`; a snapshot is a brick of its own and is deleted like one."""
+
+    def snapshot(self, name: str, label: Label) -> Did:
+        """Keep the present content of `name` as `label`, a Kind.SNAPSHOT."""
+
+
+@runtime_checkable
+class Reverter(Protocol):
+    """Offered iff `capabilities.revert`."""
+
+    def revert(self, name: str, snapshot: str) -> Did:
+        """Make the content of `name` that of its snapshot again; the snapshot stays."""
+
+
+@runtime_checkable
+class Cloner(Protocol):
+    """Offered iff `capabilities.clones`."""
+
+    def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
+        """A new brick with the content of `source` (volume or snapshot), at least as large; independent after."""
+
+
+@runtime_checkable
+class Importer(Protocol):
+    """Offered iff `capabilities.imports`."""
+
+    def import_image(
+        self, label: Label, path: str, format: str, size_bytes: int, progress: Progress | None = None
+    ) -> Did:
+        """A new brick with the content of an image file (raw, qcow2, vdi, vmdk) that claims to be `format`.
+
+        The file is inspected before any tool opens it; backing files, data files and a format that is not the claimed
+        one raise UnsafeImage.
+        """

@@ -1,0 +1,169 @@
+"""The border around every driver: it cannot be called wrongly, and it cannot answer wrongly.
+
+Arguments are checked before they reach a path or a command line, answers before they reach a database row. A verb that
+a capability denies is refused with the names of both, and an error of the operating system leaves as a BrickError.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from brickyard.brick.driver import Cloner, Driver, Importer, Progress, Reverter, Snapshotter
+from brickyard.core import bricks, errors, sizes
+from brickyard.core.bricks import Capabilities, Connection, Did, Found, Kind, Label, Usage
+
+BYTES_MAX = sizes.MAX_GIB * sizes.GIB
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+Answer = TypeVar("Answer")
+
+
+class Guard:
+    def __init__(self, driver: Driver, name: str) -> None:
+        self.driver = driver
+        self.name = name
+        self.capabilities: Capabilities = driver.capabilities
+
+    # required verbs ---------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        with self._mapped("check"):
+            self.driver.check()
+
+    def usage(self) -> Usage:
+        with self._mapped("usage"):
+            usage = self._typed(self.driver.usage(), Usage, "usage")
+        if min(usage.total_bytes, usage.free_bytes, usage.provisioned_bytes, usage.allocated_bytes) < 0:
+            raise errors.BrickError(
+                f"driver {self.name}: a negative figure in {usage}: report it as a bug of the driver"
+            )
+        return usage
+
+    def list(self) -> Iterable[Found]:
+        with self._mapped("list"):
+            return [self._typed(found, Found, "list") for found in self.driver.list()]
+
+    def find(self, name: str) -> Found | None:
+        bricks.checked(name)
+        with self._mapped("find"):
+            found = self.driver.find(name)
+            return None if found is None else self._typed(found, Found, "find")
+
+    def create(self, label: Label, size_bytes: int) -> Did:
+        self._check_volume(label)
+        self._check_size(size_bytes)
+        with self._mapped("create"):
+            return self._typed(self.driver.create(label, size_bytes), Did, "create")
+
+    def delete(self, name: str) -> Did:
+        bricks.checked(name)
+        with self._mapped("delete"):
+            return self._typed(self.driver.delete(name), Did, "delete")
+
+    def grow(self, name: str, size_bytes: int) -> Did:
+        bricks.checked(name)
+        self._check_size(size_bytes)
+        with self._mapped("grow"):
+            return self._typed(self.driver.grow(name, size_bytes), Did, "grow")
+
+    def open(self, name: str) -> Connection:
+        bricks.checked(name)
+        with self._mapped("open"):
+            return self._typed(self.driver.open(name), Connection, "open")
+
+    def close(self, name: str) -> Did:
+        bricks.checked(name)
+        with self._mapped("close"):
+            return self._typed(self.driver.close(name), Did, "close")
+
+    # optional verbs ---------------------------------------------------------------------------------------------
+
+    def snapshot(self, name: str, label: Label) -> Did:
+        bricks.checked(name)
+        self._check_label(label)
+        parsed = bricks.parse(name)
+        if label.kind is not Kind.SNAPSHOT or parsed is None or label.parent != parsed[1]:
+            raise errors.Invalid(
+                f"the label of a snapshot of {name} is of kind snapshot and names it as its parent: {label}"
+            )
+        if not (self.capabilities.snapshots and isinstance(self.driver, Snapshotter)):
+            raise self._denied("snapshots")
+        with self._mapped("snapshot"):
+            return self._typed(self.driver.snapshot(name, label), Did, "snapshot")
+
+    def revert(self, name: str, snapshot: str) -> Did:
+        bricks.checked(name)
+        if not bricks.checked(snapshot).startswith(bricks.PREFIX[Kind.SNAPSHOT]):
+            raise errors.Invalid(f"{snapshot} is not a snapshot: revert needs one", field="snapshot")
+        if not (self.capabilities.revert and isinstance(self.driver, Reverter)):
+            raise self._denied("revert")
+        with self._mapped("revert"):
+            return self._typed(self.driver.revert(name, snapshot), Did, "revert")
+
+    def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
+        self._check_volume(label)
+        self._check_size(size_bytes)
+        if bricks.checked(source) == label.name:
+            raise errors.Invalid(f"{source} cannot be cloned into itself: use another id", field="source")
+        if not (self.capabilities.clones and isinstance(self.driver, Cloner)):
+            raise self._denied("clones")
+        with self._mapped("clone"):
+            return self._typed(self.driver.clone(source, label, size_bytes, progress), Did, "clone")
+
+    def import_image(
+        self, label: Label, path: str, format: str, size_bytes: int, progress: Progress | None = None
+    ) -> Did:
+        self._check_volume(label)
+        self._check_size(size_bytes)
+        if not (self.capabilities.imports and isinstance(self.driver, Importer)):
+            raise self._denied("imports")
+        with self._mapped("import_image"):
+            return self._typed(self.driver.import_image(label, path, format, size_bytes, progress), Did, "import_image")
+
+    # checks -----------------------------------------------------------------------------------------------------
+
+    def _check_label(self, label: Label) -> None:
+        if not isinstance(label, Label):
+            raise errors.Invalid(f"driver {self.name}: {label!r} is not a Label", field="label")
+        bricks.checked(label.name)
+        if not label.project or not isinstance(label.project, str):
+            raise errors.Invalid(f"driver {self.name}: the label of {label.name} needs a project", field="project")
+
+    def _check_volume(self, label: Label) -> None:
+        self._check_label(label)
+        if label.kind is Kind.SNAPSHOT:
+            raise errors.Invalid(f"{label.name} is a snapshot: only the verb snapshot makes one", field="kind")
+
+    def _check_size(self, size_bytes: int) -> None:
+        if type(size_bytes) is not int or not 0 < size_bytes <= BYTES_MAX:
+            raise errors.Invalid(
+                f"driver {self.name}: a size is a whole number of bytes from 1 to {BYTES_MAX}, not {size_bytes!r}",
+                field="size",
+            )
+
+    def _denied(self, capability: str) -> errors.Invalid:
+        return errors.Invalid(
+            f"driver {self.name} does not offer this: its capability {capability!r} is off; use another backend"
+        )
+
+    def _typed(self, answer: object, expected: type[Answer], verb: str) -> Answer:
+        if not isinstance(answer, expected):
+            raise errors.BrickError(
+                f"driver {self.name}: {verb} gave {answer!r} where {expected.__name__} is due: report it as its bug"
+            )
+        return answer
+
+    @contextmanager
+    def _mapped(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except errors.BrickyardError as error:
+            error.facts.setdefault("driver", self.name)
+            raise
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                message = f"driver {self.name}: {verb}: {error}: free space in the pool or make it larger, then repeat"
+                raise errors.NoSpace(message) from error
+            raise errors.BrickError(f"driver {self.name}: {verb}: {error}: look at the pool, then repeat") from error

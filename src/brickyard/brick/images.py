@@ -1,0 +1,168 @@
+"""Images from outside: looked at before any tool opens them, and converted under limits.
+
+The header of an image is written by whoever uploaded it, and a tool that believes it reads other files of the host:
+backing files, data files, the extents of a VMDK. So the format is the one that was claimed and never one that was
+guessed, the claim must agree with what the content looks like, and everything that points outside is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brickyard.brick import shell, steps
+from brickyard.brick.driver import Progress
+from brickyard.core import errors, sizes
+
+if TYPE_CHECKING:
+    from oslo_utils.imageutils.format_inspector import FileInspector
+
+# From byte 20 of a qcow2: cluster bits, virtual size, encryption, entries and place of the L1 table, place of the
+# refcount table and its clusters.
+QCOW2_HEADER, QCOW2_HEADER_AT = struct.Struct(">IQIIQQI"), 20
+QCOW2_CLUSTER_BITS = (9, 21)
+FORMATS = ("raw", "qcow2", "vdi", "vmdk")
+# Content that is raw to us: partition tables and file systems that only a guest will look at.
+READ_AS_RAW = ("raw", "gpt", "iso")
+CHUNK_BYTES = 65536
+MEMORY_BYTES_MAX = sizes.GIB  # of a convert; its processor time is bounded as well
+CPU_S_MAX = 1800
+TIMEOUT_S = 3600.0
+PERCENT = re.compile(r"\((\d+\.\d+)/100%\)")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    format: str  # as the content says: one of FORMATS, or the name of a format that is refused
+    virtual_size_bytes: int
+
+
+def inspect(path: str) -> ImageFacts:
+    """Format and virtual size as the content says, whether or not such an image may be imported."""
+    detected = _detect(path)
+    return ImageFacts(detected[0], _virtual_size(path, detected))
+
+
+def check_import(path: str, format: str, size_bytes: int) -> ImageFacts:
+    """Raise UnsafeImage or Invalid unless the image is safe, is what it claims to be, and fits into `size_bytes`."""
+    if format not in FORMATS:
+        raise errors.Invalid(
+            f"images of format {format!r} are not imported; allowed: {', '.join(FORMATS)}", field="format"
+        )
+    detected = _detect(path)
+    name, inspector = detected
+    if name != format:
+        raise errors.UnsafeImage(
+            f"the image claims to be {format} and its content is {name}: import it as what it is, if that is one of "
+            f"{', '.join(FORMATS)}",
+            field="format",
+        )
+    if format != "raw":
+        _check_safe(path, format, inspector)
+    facts = ImageFacts(format, _virtual_size(path, detected))
+    if facts.virtual_size_bytes > size_bytes:
+        raise errors.Invalid(
+            f"the image needs {facts.virtual_size_bytes} bytes and the volume has {size_bytes}: "
+            f"ask for at least {sizes.bytes_to_gib(facts.virtual_size_bytes)} GiB",
+            field="size",
+        )
+    return facts
+
+
+def convert_into(source: str, format: str, target: str, target_format: str, progress: Progress | None) -> None:
+    """Copy the content of an image into `target`, an image that exists, is at least as large and reads as zeros."""
+    limits = ["prlimit", f"--as={MEMORY_BYTES_MAX}", f"--cpu={CPU_S_MAX}", shell.find("qemu-img")]
+    command = [*limits, "convert", "-p", "-n", "--target-is-zero", "-f", format, "-O", target_format, source, target]
+    shell.run(command, timeout_s=TIMEOUT_S, watch=_percent(os.path.getsize(source), progress))
+
+
+def _percent(total_bytes: int, progress: Progress | None) -> Callable[[str], None] | None:
+    if progress is None:
+        return None
+
+    def watch(output: str) -> None:
+        if figures := PERCENT.findall(output):
+            progress(int(total_bytes * float(figures[-1]) / 100), total_bytes)
+
+    return watch
+
+
+def _detect(path: str) -> tuple[str, FileInspector | None]:
+    """The one format that the content is, and its inspector. Content that is several at once hides something."""
+    # Only the service that imports images needs this library; the storage library itself needs nothing.
+    from oslo_utils.imageutils import format_inspector
+
+    with open(path, "rb") as file, _understood("unknown"):
+        wrapper = format_inspector.InspectWrapper(file)
+        while wrapper.formats is None and wrapper.read(CHUNK_BYTES):
+            pass
+        wrapper.close()
+        found = {str(inspector): inspector for inspector in wrapper.formats or ()}
+    others = {name: inspector for name, inspector in found.items() if name not in READ_AS_RAW}
+    if not others:
+        return "raw", None
+    if len(others) > 1 or len(found) > 1:
+        raise errors.UnsafeImage(
+            f"the image looks like several formats at once: {', '.join(sorted(found))}", field="format"
+        )
+    [(name, inspector)] = others.items()
+    return name, inspector
+
+
+def _virtual_size(path: str, detected: tuple[str, FileInspector | None]) -> int:
+    name, inspector = detected
+    if inspector is None:
+        return os.path.getsize(path)
+    with _understood(name):
+        return int(inspector.virtual_size)
+
+
+@contextmanager
+def _understood(format: str) -> Iterator[None]:
+    """Whatever the inspector stumbles over in a hostile or damaged header is a reason to refuse, never a crash."""
+    try:
+        yield
+    except (errors.BrickyardError, OSError):
+        raise
+    except Exception as error:
+        raise errors.UnsafeImage(f"the {format} image cannot be understood: {error}; upload it again") from error
+
+
+def _check_safe(path: str, format: str, inspector: FileInspector | None) -> None:
+    from oslo_utils.imageutils import format_inspector
+
+    assert inspector is not None
+    with _understood(format):
+        try:
+            inspector.safety_check()
+        except format_inspector.SafetyCheckFailed as error:
+            reasons = "; ".join(f"{check}: {why}" for check, why in error.failures.items())
+            raise errors.UnsafeImage(f"the {format} image is refused: {reasons}; flatten it before upload") from error
+    if format == "qcow2":
+        _check_plain(path)
+
+
+def _check_plain(path: str) -> None:
+    """Refuse what the inspector does not look for: encryption, since nobody here has the key, and a file that ends
+    before its own tables do, since qemu reads zeros there and would make an empty volume of a broken upload."""
+    with steps.opened(path, os.O_RDONLY) as descriptor:
+        header = os.pread(descriptor, QCOW2_HEADER.size, QCOW2_HEADER_AT)
+        size_bytes = os.fstat(descriptor).st_size
+    if len(header) < QCOW2_HEADER.size:
+        raise errors.UnsafeImage("the qcow2 image ends within its header: upload it again")
+    cluster_bits, _, encryption, l1_entries, l1_at, refcounts_at, refcount_clusters = QCOW2_HEADER.unpack(header)
+    if encryption:
+        raise errors.UnsafeImage("the qcow2 image is encrypted: decrypt it before the upload")
+    if not QCOW2_CLUSTER_BITS[0] <= cluster_bits <= QCOW2_CLUSTER_BITS[1]:
+        raise errors.UnsafeImage(f"the qcow2 image says that a cluster has 2**{cluster_bits} bytes: upload it again")
+    tables_end = max(l1_at + l1_entries * 8, refcounts_at + (refcount_clusters << cluster_bits))
+    if tables_end > size_bytes:
+        raise errors.UnsafeImage(
+            f"the qcow2 image is cut off: its tables end at byte {tables_end}, and the file has {size_bytes}; "
+            "upload it again"
+        )

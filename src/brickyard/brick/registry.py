@@ -1,0 +1,186 @@
+"""The table of drivers: their names, their options, and the names by which older configurations know them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from brickyard.brick import memory, qcow2, raw, vdi
+from brickyard.brick.driver import Driver
+from brickyard.brick.guard import Guard
+from brickyard.core import errors
+from brickyard.core.sizes import GIB, KIB, MIB
+
+LOG = logging.getLogger(__name__)
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+UNITS = {"": 1, "k": KIB, "m": MIB}
+
+
+class Options:
+    """The options of one driver as text; each is taken once, and what nobody took is an error."""
+
+    def __init__(self, driver_name: str, options: Mapping[str, str]) -> None:
+        self._driver_name = driver_name
+        self._left = dict(options)
+        self._known: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        self._known.append(name)
+        value = self._left.pop(name, default)
+        if value is None:
+            raise errors.Invalid(f"driver {self._driver_name} needs the option {name!r}", field=name)
+        return value
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in allowed:
+            raise self.wrong(name, value, ", ".join(allowed))
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        return self.choice(name, str(default).lower(), TRUE + FALSE) in TRUE
+
+    def number(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"[1-9][0-9]{0,9}", value):
+            raise self.wrong(name, value, "a whole number from 1")
+        return int(value)
+
+    def wrong(self, name: str, value: str, allowed: str) -> errors.Invalid:
+        return errors.Invalid(
+            f"driver {self._driver_name}: option {name} is {value!r}; allowed: {allowed}", field=name, allowed=allowed
+        )
+
+    def finish(self) -> None:
+        for name in self._left:
+            raise errors.Invalid(
+                f"driver {self._driver_name} has no option {name!r}; allowed: {', '.join(self._known)}",
+                field=name,
+                allowed=", ".join(self._known),
+            )
+
+
+def _directory(options: Options) -> str:
+    """The pool directory, made if only its last part is missing. A missing parent is a disk that is not mounted."""
+    path = options.text("path")
+    if not os.path.isabs(path):
+        raise options.wrong("path", path, "an absolute path")
+    return os.path.normpath(path)
+
+
+def _made(path: str) -> str:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise errors.BrickError(
+            f"the pool {path} cannot be created: {error.strerror}; mount or create its parent"
+        ) from error
+    return path
+
+
+def _raw(options: Options) -> Driver:
+    path, preallocate = _directory(options), options.flag("preallocate", False)
+    options.finish()
+    return raw.driver(_made(path), preallocate=preallocate)
+
+
+def _qcow2(options: Options) -> Driver:
+    path = _directory(options)
+    preallocation = options.choice("preallocation", "off", qcow2.PREALLOCATIONS)
+    cluster = options.text("cluster_size", "64k")
+    match = re.fullmatch(r"([0-9]{1,8})([kmKM]?)", cluster)
+    cluster_bytes = int(match[1]) * UNITS[match[2].lower()] if match else 0
+    if cluster_bytes not in qcow2.CLUSTER_BYTES:
+        raise options.wrong("cluster_size", cluster, "a power of two from 512 to 2M")
+    options.finish()
+    return qcow2.driver(_made(path), preallocation=preallocation, cluster_size_bytes=cluster_bytes)
+
+
+def _vdi(options: Options) -> Driver:
+    path = _directory(options)
+    options.finish()
+    return vdi.driver(_made(path))
+
+
+def _memory(options: Options) -> Driver:
+    capacity_gib, preallocate = options.number("capacity_gib", 1024), options.flag("preallocate", False)
+    options.finish()
+    return memory.MemoryDriver(memory.Store(capacity_gib * GIB), preallocate=preallocate)
+
+
+DRIVERS: dict[str, Callable[[Options], Driver]] = {
+    "raw": _raw,
+    "qcow2": _qcow2,
+    "vdi": _vdi,
+    "memory": _memory,
+}
+
+# Names that are settled, of drivers that this release does not contain.
+NOT_YET = ("lvm", "lvm-thin", "disk")
+
+# What older configurations call local storage, and what it is here.
+FOREIGN = {
+    "cinder.volume.drivers.lvm.LVMVolumeDriver": "lvm",
+    "cinder.volume.drivers.lvm.LVMISCSIDriver": "lvm",
+    "cinder.volume.drivers.lvm.LVMISERDriver": "lvm",
+    "cinder.volume.drivers.lvm.ThinLVMVolumeDriver": "lvm-thin",
+    "cinder.volume.drivers.block_device.BlockDeviceDriver": "disk",
+    "cinder.volume.driver.ISCSIDriver": "lvm",
+    "cinder.volume.driver.ISERDriver": "lvm",
+    "nova.volume.driver.ISCSIDriver": "lvm",
+    "brick.local_dev.lvm.LVM": "lvm",
+    "cinder.brick.local_dev.lvm.LVM": "lvm",
+    "os_brick.local_dev.lvm.LVM": "lvm",
+}
+
+# Known as well, and refused with the reason: what they store is not on a disk of this host.
+REMOTE = {
+    "cinder.volume.drivers.nfs.NfsDriver": "NFS",
+    "cinder.volume.drivers.rbd.RBDDriver": "Ceph RBD",
+    "cinder.volume.drivers.glusterfs.GlusterfsDriver": "GlusterFS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    name: str
+    warning: str | None = None
+
+
+def canonical(driver_name: str) -> Canonical:
+    """Our name of a driver, with a warning where the configuration uses an older one. Invalid if nobody knows it."""
+    if driver_name in DRIVERS or driver_name in NOT_YET:
+        return Canonical(driver_name)
+    if ours := FOREIGN.get(driver_name):
+        return Canonical(ours, f"volume_driver {driver_name} is an older name: write {ours}")
+    allowed = ", ".join(DRIVERS)
+    if kind := REMOTE.get(driver_name):
+        raise errors.Invalid(
+            f"driver {driver_name} keeps its volumes on {kind}, and Brickyard is for local disks; allowed: {allowed}",
+            field="volume_driver",
+            allowed=allowed,
+        )
+    raise errors.Invalid(
+        f"there is no driver {driver_name!r}; allowed: {allowed}", field="volume_driver", allowed=allowed
+    )
+
+
+def load(driver_name: str, options: Mapping[str, str]) -> Guard:
+    """A guarded driver. Options are text, as they stand in a configuration file."""
+    name = canonical(driver_name)
+    if name.warning:
+        LOG.warning(name.warning)
+    if name.name not in DRIVERS:
+        allowed = ", ".join(DRIVERS)
+        raise errors.Invalid(
+            f"driver {name.name} is not part of this release; use one of {allowed}",
+            field="volume_driver",
+            allowed=allowed,
+        )
+    driver = DRIVERS[name.name](Options(name.name, options))
+    return Guard(driver, f"{name.name}:{options['path']}" if "path" in options else name.name)

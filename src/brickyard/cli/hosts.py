@@ -1,0 +1,93 @@
+"""`brickyard host …`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from brickyard.cli import session, tables
+from brickyard.cli.tables import Column
+
+
+def state(row: dict[str, Any]) -> str:
+    """One word for what decides whether anything new goes there."""
+    if not row["up"]:
+        return "down"
+    return "up" if row["enabled"] else "disabled"
+
+
+COLUMNS = (
+    Column("Name", lambda row: row["name"]),
+    Column("State", state, whole=True),
+    Column("Labels", lambda row: tables.labels(row["labels"])),
+    Column("vCPUs used", lambda row: f"{row['vcpus_claimed']} of {row['vcpus_total']}", right=True),
+    Column(
+        "Memory used",
+        lambda row: f"{tables.mib(row['memory_mib_claimed'])} of {tables.mib(row['memory_mib_total'])}",
+        right=True,
+    ),
+    Column("Hypervisor", lambda row: row["hypervisor"], wide=True),
+    Column("Last report", lambda row: tables.moment(row["heartbeat_at"]), wide=True, whole=True),
+)
+
+
+@click.group()
+def host() -> None:
+    """Hosts: list, show, set."""
+
+
+@host.command("list")
+@session.talks
+def list_(talk: session.Session) -> None:
+    """List the hosts."""
+    tables.rows(talk.form, talk.get("/v1/hosts")["hosts"], COLUMNS, "There are no hosts.")
+
+
+@host.command()
+@click.argument("host")
+@session.talks
+def show(talk: session.Session, host: str) -> None:
+    """Show a host, by name or id."""
+    _shown(talk, talk.get(f"/v1/hosts/{session.segment(host)}"))
+
+
+@host.command("set")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label; KEY= removes it. Repeatable.")
+@click.option("--enable/--disable", "enabled", default=None, help="Let new work go there, or not.")
+@click.option("--reason", help="Why it is disabled.")
+@click.argument("host")
+@session.talks
+def set_(talk: session.Session, host: str, labels: tuple[str, ...], enabled: bool | None, reason: str | None) -> None:
+    """Change the labels of a host, or whether new work goes there."""
+    body: dict[str, Any] = {}
+    if labels:
+        pairs = [label.partition("=") for label in labels]
+        if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
+            raise click.BadParameter(f"{wrong[0]!r} is not a label: write KEY=VALUE", param_hint="--label")
+        body["labels"] = {key: value or None for key, _, value in pairs}
+    if enabled is not None:
+        body["enabled"] = enabled
+    if reason is not None:
+        body["disabled_reason"] = reason
+    if not body:
+        raise click.UsageError("Say what to change: --label, --enable or --disable.")
+    _shown(talk, talk.call("PATCH", f"/v1/hosts/{session.segment(host)}", body).json())
+
+
+def _shown(talk: session.Session, found: dict[str, Any]) -> None:
+    reason = f" ({found['disabled_reason']})" if found["disabled_reason"] else ""
+    tables.one(
+        talk.form,
+        found,
+        (
+            ("Name", found["name"]),
+            ("ID", found["id"]),
+            ("State", f"{state(found)}{reason}"),
+            ("Labels", [f"{key}={value}" for key, value in sorted(found["labels"].items())]),
+            ("vCPUs", f"{found['vcpus_claimed']} of {found['vcpus_total']} used"),
+            ("Memory", f"{tables.mib(found['memory_mib_claimed'])} of {tables.mib(found['memory_mib_total'])} used"),
+            ("Hypervisor", found["hypervisor"]),
+            ("Last report", tables.moment(found["heartbeat_at"])),
+        ),
+    )

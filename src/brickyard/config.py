@@ -1,0 +1,400 @@
+"""Read the configuration: INI files in the form that operators know, into frozen values for everything below.
+
+No file is needed. A problem names the file, the section, the option and what is allowed; an option of another service
+that means nothing here is a warning, and a misspelt option of ours is an error. This is the only module that reads
+files, with oslo.config; `options.py` has the table of what may be in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from oslo_config import cfg, types
+
+from brickyard import options
+from brickyard.brick import registry
+from brickyard.core import errors, settings
+
+BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it becomes a part of host@backend#pool, and of a path
+MIB = 1024 * 1024
+GIB = 1024**3
+REFERENCE = re.compile(r"(?<!\$)\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
+REFERENCES_DEEP = 8
+
+
+KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
+    "text": lambda option: str,
+    "number": lambda option: types.Integer(min=_whole(option.minimum), max=_whole(option.maximum)),
+    "ratio": lambda option: lambda text: options.finite(types.Float(min=option.minimum, max=option.maximum)(text)),
+    "flag": lambda option: types.Boolean(),
+    "list": lambda option: lambda text: [name.strip() for name in text.split(",") if name.strip()],
+    "labels": lambda option: options.labels,
+    "port": lambda option: types.Port(min=1),
+    "choice": lambda option: types.String(choices=list(option.choices)),
+    "json": lambda option: options.json_object,
+    "regex": lambda option: options.regex,
+}
+
+
+def _whole(limit: float | None) -> int | None:
+    return None if limit is None else int(limit)
+
+
+@dataclass(slots=True)
+class Files:
+    """What the files say, as text, and where each option stands."""
+
+    names: tuple[str, ...]
+    sections: dict[str, dict[str, str]]
+    warnings: list[str] = field(default_factory=list)
+
+    def text(self, section: str, name: str) -> str | None:
+        """An option with the `$references` in it replaced by the options that they name; `$$` is a dollar sign."""
+        text = self.sections.get(section, {}).get(name)
+        for _ in range(REFERENCES_DEEP):
+            if text is None or not REFERENCE.search(text):
+                return None if text is None else text.replace("$$", "$")
+            text = REFERENCE.sub(lambda match: self._referred(section, name, match[1]), text)
+        self.wrong(section, f"{name} refers to itself; write $$ for a dollar sign", name=name)
+
+    def texts(self, section: str) -> dict[str, str]:
+        return {name: self.text(section, name) or "" for name in self.sections.get(section, {})}
+
+    def _referred(self, section: str, name: str, reference: str) -> str:
+        table = options.of_section("DEFAULT")
+        default = table[reference].default if reference in table else None
+        for place in (section, "DEFAULT"):
+            default = self.sections.get(place, {}).get(reference, default)
+        if default is None:
+            self.wrong(
+                section, f"{name} refers to ${reference}, which is not set; write $$ for a dollar sign", name=name
+            )
+        return default
+
+    def value(self, section: str, name: str) -> Any:
+        """The value of an option of the table, or its default; None where that is None."""
+        return value(self._where(section), options.of_section(section)[name], self.text(section, name))
+
+    def wrong(self, section: str, message: str, *, name: str | None = None) -> NoReturn:
+        raise errors.Invalid(f"{self._where(section)} {message}", field=name)
+
+    def _where(self, section: str) -> str:
+        return f"{', '.join(self.names) or 'defaults'}: [{section}]"
+
+
+def value(where: str, option: options.Option, text: str | None) -> Any:
+    """`text` as the option's kind; Invalid, beginning with `where`, unless it is allowed."""
+    if text is None or (text.strip() == "" and option.kind != "json"):
+        text = option.default
+    if text is None:
+        return None
+    try:
+        return KINDS[option.kind](option)(text)
+    except (ValueError, TypeError, RecursionError, re.error) as error:
+        raise errors.Invalid(
+            f"{where} {option.name} is {text!r}; allowed: {option.allowed}", field=option.name, allowed=option.allowed
+        ) from error
+
+
+def load(
+    *,
+    state_dir: Path | None = None,
+    files: Sequence[Path] = (),
+    listen: str | None = None,
+    port: int | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> settings.Settings:
+    """Settings from the command line's answers, the environment and the files, in this order of strength."""
+    if state_dir is None and environ.get("BRICKYARD_STATE_DIR"):
+        state_dir = Path(environ["BRICKYARD_STATE_DIR"])
+    read = _read(files or _usual_files(state_dir, environ))
+    if state_dir is None:
+        state_dir = Path(read.value("DEFAULT", "state_path") or _usual_state_dir(environ))
+    state_dir = Path(os.path.abspath(state_dir.expanduser()))
+    read.sections.setdefault("DEFAULT", {})["state_path"] = str(state_dir)  # what $state_path means, whoever said it
+    service = _service(read)
+    node = _node(read, state_dir, service)
+    _unknown(read, {backend.name for backend in node.backends})
+    host = listen or read.value("DEFAULT", "osapi_volume_listen")
+    if service.auth_strategy == "none" and not _is_loopback(host):
+        read.wrong(
+            "DEFAULT",
+            f"auth_strategy none trusts every caller, and {host} can be reached from elsewhere: "
+            "set auth_strategy = token, or listen on 127.0.0.1",
+            name="auth_strategy",
+        )
+    return settings.Settings(
+        state_dir=state_dir,
+        listen_host=host,
+        listen_port=port or read.value("DEFAULT", "osapi_volume_listen_port"),
+        database_url=_database_url(read, state_dir),
+        node=node,
+        service=service,
+        warnings=tuple(dict.fromkeys(read.warnings)),
+    )
+
+
+# files -----------------------------------------------------------------------------------------------------------
+
+
+def _usual_state_dir(environ: Mapping[str, str]) -> str:
+    return "/var/lib/brickyard" if os.geteuid() == 0 else f"{environ.get('HOME', '~')}/.local/state/brickyard"
+
+
+def _usual_files(state_dir: Path | None, environ: Mapping[str, str]) -> list[Path]:
+    """The file that is read when none is named: the environment's, the state directory's, or the one in /etc."""
+    if environ.get("BRICKYARD_CONFIG"):
+        return [Path(environ["BRICKYARD_CONFIG"])]
+    own = (state_dir or Path(_usual_state_dir(environ)).expanduser()) / "brickyard.conf"
+    return [path for path in (own, Path("/etc/brickyard/brickyard.conf")) if path.is_file()][:1]
+
+
+def _read(files: Sequence[Path]) -> Files:
+    """The files one over the other: what a later one says wins."""
+    names = tuple(str(path) for path in files)
+    sections: dict[str, dict[str, str]] = {}
+    for name in names:
+        found: dict[str, dict[str, list[str]]] = {}
+        try:
+            cfg.ConfigParser(name, found).parse()
+        except OSError as error:
+            raise errors.Invalid(f"The configuration file {name} cannot be read: {error.strerror}.") from error
+        except (cfg.ParseError, UnicodeDecodeError) as error:
+            raise errors.Invalid(f"{name} is not a configuration file: {str(error).removeprefix('at ')}") from error
+        for section, values in found.items():
+            texts = {option: values[-1].strip() for option, values in values.items()}
+            sections.setdefault(section, {}).update(texts)
+    return Files(names, sections)
+
+
+def _unknown(read: Files, backends: set[str]) -> None:
+    """Warn of what stands in the files and nobody reads: it may be another service's, or misspelt."""
+    sections = {option.section for option in options.TABLE} - {options.BACKEND}
+    for section, values in read.sections.items():
+        if section in backends or section == "backend_defaults":
+            continue
+        if section not in sections:
+            if any(name in values for name in ("volume_driver", "path")):
+                read.warnings.append(f"section [{section}] looks like a backend; enabled_backends does not name it")
+            continue
+        known = {*options.of_section(section), *(_single(read) if section == "DEFAULT" else ())}
+        for name in sorted(set(values) - known):
+            close = options.meant(name, known)
+            said = f"[{section}] {name} is not an option" + (f"; is {close} meant?" if close else ".")
+            if close == "auth_strategy":  # misspelt, it opens what was meant to be closed
+                raise errors.Invalid(said, field=name)
+            read.warnings.append(f"{said} It is not used.")
+
+
+# the service -----------------------------------------------------------------------------------------------------
+
+
+def _service(read: Files) -> settings.Service:
+    def default(name: str) -> Any:
+        return read.value("DEFAULT", name)
+
+    if (strategy := default("auth_strategy")) == "noauth":
+        read.warnings.append("auth_strategy noauth is an older name: write none")
+        strategy = "none"
+    policy_file = read.value("oslo_policy", "policy_file")
+    if policy_file is not None and not Path(policy_file).is_file():
+        read.wrong("oslo_policy", f"policy_file is {policy_file!r}, and there is no such file", name="policy_file")
+    if default("service_down_time") <= default("report_interval"):
+        read.wrong("DEFAULT", "service_down_time must be longer than report_interval, or every host flaps")
+    return settings.Service(
+        default_volume_type=default("default_volume_type"),
+        availability_zone=default("storage_availability_zone"),
+        allow_availability_zone_fallback=default("allow_availability_zone_fallback"),
+        max_limit=default("osapi_max_limit"),
+        public_endpoint=default("public_endpoint"),
+        project_id_regex=default("project_id_regex"),
+        auth_strategy=strategy,
+        no_snapshot_gb_quota=default("no_snapshot_gb_quota"),
+        quotas={name: default(options.quota_option(name)) for name in settings.QUOTAS},
+        policy_file=Path(policy_file) if policy_file else None,
+        service_down_time_s=default("service_down_time"),
+        report_interval_s=default("report_interval"),
+        reservation_ttl_s=default("reservation_ttl"),
+        reserve_hosts=default("reserve_hosts"),
+        max_attempts=default("max_attempts"),
+        conductor_threads=default("conductor_threads"),
+        image_max_bytes=default("image_max_gigabytes") * GIB,
+    )
+
+
+def _database_url(read: Files, state_dir: Path) -> str:
+    url: str | None = read.value("database", "connection")
+    if url is None:
+        return f"sqlite:///{state_dir / 'brickyard.db'}"
+    if not url.startswith("sqlite:////"):
+        kind = url.partition(":")[0]
+        read.wrong(
+            "database",
+            f"connection is of the kind {kind!r}, and this release runs on SQLite: "
+            "remove the option, or write sqlite:////absolute/path",
+            name="connection",
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or re.fullmatch(r"127(\.\d{1,3}){3}|::1", host) is not None
+
+
+# the node --------------------------------------------------------------------------------------------------------
+
+
+def _node(read: Files, state_dir: Path, service: settings.Service) -> settings.Node:
+    host = read.value("DEFAULT", "host") or socket.gethostname()
+    if re.search(r"[@#\s/]", host) or len(host) > 190:
+        read.wrong("DEFAULT", f"host is {host!r}; allowed: a name without @, #, / and spaces", name="host")
+    vcpus, memory_mib = read.value("host", "vcpus"), read.value("host", "memory_mib")
+    cpus, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
+    return settings.Node(
+        host=host,
+        labels=read.value("host", "labels") or {},
+        vcpus=cpus - cpus // 16 - (1 if 8 <= cpus < 16 else 0) if vcpus is None else vcpus,
+        memory_mib=max(0, memory - max(512, memory // 10)) if memory_mib is None else memory_mib,
+        acceleration=read.value("host", "acceleration"),
+        hypervisor=read.value("host", "hypervisor"),
+        backends=_backends(read, state_dir, service.availability_zone),
+    )
+
+
+def _backends(read: Files, state_dir: Path, zone: str) -> tuple[settings.Backend, ...]:
+    sections = _sections(read)
+    found = []
+    for name, texts in sections.items():
+        label = name if name in read.sections else "DEFAULT"
+        where = f"{', '.join(read.names) or 'defaults'}: [{label}]"
+        found.append(backend(where, name, texts, state_dir=state_dir, zone=zone, warnings=read.warnings))
+    paths: dict[str, str] = {}
+    for one in found:
+        path = os.path.realpath(one.options["path"]) if "path" in one.options else None
+        if path is not None and path in paths:
+            read.wrong(one.name, f"path is {path!r}, which is the path of [{paths[path]}] already: give each its own")
+        if path is not None:
+            paths[path] = one.name
+    return tuple(found)
+
+
+def _sections(read: Files) -> dict[str, dict[str, str]]:
+    """Backends by name, with the texts of their options: sections of `enabled_backends`, or one of [DEFAULT]."""
+    names = read.value("DEFAULT", "enabled_backends")
+    older = read.value("DEFAULT", "multi_backend_configs")
+    if older and not names and not read.value("DEFAULT", "multi_backend_support"):
+        read.warnings.append("multi_backend_configs does not count: multi_backend_support is not true")
+    elif older and not names:
+        read.warnings.append("multi_backend_support and multi_backend_configs are older: write enabled_backends")
+        names = older
+    elif older and older != names:
+        read.warnings.append("multi_backend_configs does not count beside enabled_backends")
+    single = _single(read)
+    if not names:
+        if "volume_driver" not in single:
+            return {"local": {}}
+        read.warnings.append(
+            "volume_driver in [DEFAULT] makes one backend named default: better name it by enabled_backends"
+        )
+        return {"default": single}
+    if "volume_driver" in single:
+        read.warnings.append("volume_driver in [DEFAULT] does not count beside enabled_backends")
+    if len(set(names)) != len(names):
+        read.wrong("DEFAULT", f"enabled_backends names a section twice: {', '.join(names)}", name="enabled_backends")
+    shared = read.texts("backend_defaults")
+    if "path" in shared:
+        read.wrong("backend_defaults", "path cannot be shared: give each backend its own", name="path")
+    return {name: _section(read, name, shared) for name in names}
+
+
+def _section(read: Files, name: str, shared: Mapping[str, str]) -> dict[str, str]:
+    if name not in read.sections:
+        others = sorted(set(read.sections) - {option.section for option in options.TABLE} - {"backend_defaults"})
+        there = f"the sections are {', '.join(others)}" if others else "there is no such section"
+        read.wrong("DEFAULT", f"enabled_backends names {name!r}, and {there}; add [{name}]", name="enabled_backends")
+    own = read.texts(name)
+    driver = own.get("volume_driver") or shared.get("volume_driver") or "raw"
+    fitting = {*options.of_section(options.BACKEND), *options.of_driver(_canonical(driver))}
+    return {**{key: text for key, text in shared.items() if key in fitting}, **own}
+
+
+def _canonical(driver: str) -> str:
+    try:
+        return registry.canonical(driver).name
+    except errors.Invalid:
+        return driver  # refused in `backend`, which can say where it stands
+
+
+def _single(read: Files) -> dict[str, str]:
+    """What [DEFAULT] says of the one backend that it describes."""
+    known = {*options.of_section(options.BACKEND), *options.LATER}
+    known.update(name for driver in options.DRIVERS for name in options.of_driver(driver))
+    return {name: read.text("DEFAULT", name) or "" for name in read.sections.get("DEFAULT", {}) if name in known}
+
+
+def backend(
+    where: str, name: str, texts: Mapping[str, str], *, state_dir: Path, zone: str, warnings: list[str]
+) -> settings.Backend:
+    """One backend from the texts of its options; also for those that are made through the API."""
+    if not BACKEND_NAME.fullmatch(name):
+        raise errors.Invalid(
+            f"{where} is no name for a backend: {name!r}; allowed: letters, digits, dots, dashes, underscores",
+            field="name",
+        )
+    table = options.of_section(options.BACKEND)
+    if texts.get("max_over_subscription_ratio") == "auto":
+        warnings.append(f"{where} max_over_subscription_ratio auto is not used: 1.0 counts")
+        texts = {**texts, "max_over_subscription_ratio": "1.0"}
+    values = {option.name: value(where, option, texts.get(option.name)) for option in table.values()}
+    try:
+        canonical = registry.canonical(values["volume_driver"])
+    except errors.Invalid as error:
+        raise errors.Invalid(f"{where} volume_driver: {error.message}", field="volume_driver", **error.facts) from error
+    if canonical.warning:
+        warnings.append(f"{where} {canonical.warning}")
+    own = _driver_options(where, canonical.name, {k: v for k, v in texts.items() if k not in table}, warnings)
+    if "path" in options.of_driver(canonical.name):
+        own.setdefault("path", str(state_dir / "bricks" / name))
+    return settings.Backend(
+        name=name,
+        driver=canonical.name,
+        volume_backend_name=values["volume_backend_name"] or name,
+        availability_zone=values["backend_availability_zone"] or zone,
+        options=own,
+        reserved_percentage=values["reserved_percentage"],
+        max_over_subscription_ratio=values["max_over_subscription_ratio"],
+        extra_capabilities=values["extra_capabilities"],
+    )
+
+
+def _driver_options(where: str, driver: str, texts: Mapping[str, str], warnings: list[str]) -> dict[str, str]:
+    """The driver's own options. Another driver's, or a misspelt one, is an error: silence would lose what was meant."""
+    if driver not in options.DRIVERS:
+        return dict(texts)
+    mine = options.of_driver(driver)
+    known = {
+        *options.of_section(options.BACKEND),
+        *(name for one in options.DRIVERS for name in options.of_driver(one)),
+    }
+    kept = {}
+    for name, text in texts.items():
+        close = None if name in options.LATER else options.meant(name, known)
+        if name in mine:
+            kept[name] = text
+        elif close:
+            hint = f"; is {close} meant?" if close != name else ""
+            allowed = ", ".join((*mine, *options.of_section(options.BACKEND)))
+            raise errors.Invalid(
+                f"{where} {name} is not an option of driver {driver}{hint} Allowed: {allowed}",
+                field=name,
+                allowed=allowed,
+            )
+        else:
+            warnings.append(f"{where} {name} is not an option of Brickyard and is not used")
+    return kept

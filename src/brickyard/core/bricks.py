@@ -1,0 +1,112 @@
+"""What a brick says of itself, in the words that every layer shares.
+
+A brick is one piece of local storage: a file, a logical volume, a partition, a disk. Its name on disk is made of its
+kind and its id (`volume-<uuid>`, `_snapshot-<uuid>`, `root-<uuid>`) and never changes its form: names are for ever.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+from brickyard.core import errors
+
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+NAME = re.compile(rf"(volume-|_snapshot-|root-)({UUID})")
+
+
+class Kind(enum.StrEnum):
+    VOLUME = "volume"
+    SNAPSHOT = "snapshot"
+    ROOT = "root"  # the root disk of an instance
+
+
+PREFIX = {Kind.VOLUME: "volume-", Kind.SNAPSHOT: "_snapshot-", Kind.ROOT: "root-"}
+KIND = {prefix: kind for kind, prefix in PREFIX.items()}
+
+
+class Did(enum.StrEnum):
+    """Every action may be repeated; its result says whether it changed anything."""
+
+    CHANGED = "changed"
+    ALREADY = "already"
+
+
+def name_of(kind: Kind, id: str) -> str:
+    """The name on disk. Raises Invalid unless `id` is a lower-case uuid."""
+    return checked(PREFIX[Kind(kind)] + id)
+
+
+def checked(name: str) -> str:
+    """`name` itself if it is the name of a brick; Invalid otherwise, before it reaches a path or a command line."""
+    if not NAME.fullmatch(name):
+        raise errors.Invalid(
+            f"{name!r} is not the name of a brick: volume-, _snapshot- or root- and a uuid", field="name"
+        )
+    return name
+
+
+def parse(name: str) -> tuple[Kind, str] | None:
+    """Kind and id of a name on disk; None if it is not ours."""
+    match = NAME.fullmatch(name)
+    return (KIND[match[1]], match[2]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The identity that is written next to the data, so that a lost database is a re-adoption and not a loss."""
+
+    kind: Kind
+    id: str
+    project: str
+    generation: int = 1
+    parent: str | None = None  # id of the volume that a snapshot was taken of
+
+    @property
+    def name(self) -> str:
+        return name_of(self.kind, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One brick as it lies in its pool. `label` is None where nothing on disk says whose it is."""
+
+    name: str
+    size_bytes: int
+    used_bytes: int
+    label: Label | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Capacity of a pool as the storage itself reports it."""
+
+    total_bytes: int
+    free_bytes: int
+    provisioned_bytes: int  # the sum of the sizes that were promised
+    allocated_bytes: int  # what our bricks really take; blocks that two of them share may count twice
+    storage: str = ""  # what the pool lies on, where others may lie too: the same text, the same file system
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do, as questions; a verb that a capability denies is absent from the driver."""
+
+    thin: bool  # provisioned sizes may exceed what is allocated
+    snapshots: bool = False
+    clones: bool = False
+    constant_time_clones: bool = False
+    revert: bool = False
+    imports: bool = False
+    online_grow: bool = False
+    multiattach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where an opened brick is on its own host, and what is inside."""
+
+    path: str
+    format: str  # raw | qcow2 | vdi
+    size_bytes: int

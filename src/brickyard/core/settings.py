@@ -1,0 +1,78 @@
+"""What an operator may set, as frozen values. `config.py` reads them from files; nothing below it knows where from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+QUOTAS = {
+    "volumes": 10,
+    "snapshots": 10,
+    "gigabytes": 1000,
+    "backups": 10,
+    "backup_gigabytes": 1000,
+    "groups": 10,
+    "per_volume_gigabytes": -1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One section of the configuration: a driver with its options."""
+
+    name: str
+    driver: str
+    volume_backend_name: str
+    availability_zone: str
+    options: Mapping[str, str]  # for the driver
+    reserved_percentage: int = 0
+    max_over_subscription_ratio: float = 1.0
+    extra_capabilities: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This host: what it is called, where it stands, what it may give to instances."""
+
+    host: str
+    labels: Mapping[str, str]
+    vcpus: int
+    memory_mib: int
+    acceleration: str = "auto"  # auto | kvm | tcg
+    hypervisor: str = "qemu"  # qemu | memory | none
+    backends: tuple[Backend, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the API and the conductor need to know."""
+
+    default_volume_type: str | None = None
+    availability_zone: str = "nova"
+    allow_availability_zone_fallback: bool = False
+    max_limit: int = 1000
+    public_endpoint: str | None = None
+    project_id_regex: str = r"[0-9a-f\-]+"
+    auth_strategy: str = "none"  # none | token
+    no_snapshot_gb_quota: bool = False
+    quotas: Mapping[str, int] = field(default_factory=lambda: dict(QUOTAS))
+    policy_file: Path | None = None
+    service_down_time_s: int = 60
+    report_interval_s: int = 10
+    reservation_ttl_s: int = 600
+    reserve_hosts: int = 3  # how many of the best hosts a boot reserves
+    max_attempts: int = 3
+    conductor_threads: int = 16
+    image_max_bytes: int = 64 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    state_dir: Path
+    listen_host: str
+    listen_port: int
+    database_url: str
+    node: Node
+    service: Service
+    warnings: tuple[str, ...] = ()  # about what was read, for the log of the start

@@ -1,0 +1,158 @@
+"""States, as tables: one row is one action, and says everything about it.
+
+`start`   the statuses an action may begin in (None: the resource does not exist yet)
+`during`  the status while it runs; no two actions of a table share one, so a status names its action
+`done`    the status after success;  `failed`  after failure
+`crash`   what happens to an action whose conductor died: its flow is resumed (RETRY)
+
+BEFORE is the status the resource came from; COUNT is computed from the attachments that remain; GONE removes the row.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from brickyard.core import errors
+
+BEFORE = "<before>"
+COUNT = "<count>"
+GONE = "<gone>"
+
+
+class Crash(enum.StrEnum):
+    RETRY = "retry"
+    NONE = "none"  # the action is one transaction: there is nothing to crash in
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    action: str
+    start: frozenset[str | None]
+    during: str
+    done: str
+    failed: str
+    crash: Crash = Crash.RETRY
+
+
+def row(
+    action: str, start: Iterable[str | None], during: str, done: str, failed: str, crash: Crash = Crash.RETRY
+) -> Row:
+    return Row(action, frozenset(start), during, done, failed, crash)
+
+
+class V(enum.StrEnum):
+    """Volume statuses, with the names of the wire."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    RESERVED = "reserved"
+    ATTACHING = "attaching"
+    IN_USE = "in-use"
+    DETACHING = "detaching"
+    EXTENDING = "extending"
+    REVERTING = "reverting"
+    DELETING = "deleting"
+    MAINTENANCE = "maintenance"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
+    ERROR_EXTENDING = "error_extending"
+
+
+class S(enum.StrEnum):
+    """Snapshot statuses, with the names of the wire."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    DELETING = "deleting"
+    RESTORING = "restoring"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
+
+
+class A(enum.StrEnum):
+    """Attachment statuses, with the names of the wire."""
+
+    RESERVED = "reserved"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    DETACHED = "detached"
+    ERROR_ATTACHING = "error_attaching"
+    ERROR_DETACHING = "error_detaching"
+
+
+class I(enum.StrEnum):  # noqa: E742 — V, S, A, I: one letter a table
+    """Instance statuses."""
+
+    BUILDING = "building"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    DELETING = "deleting"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
+
+
+ANY_VOLUME = frozenset(V)
+OK = frozenset({V.AVAILABLE, V.IN_USE})
+BAD = frozenset({V.ERROR, V.ERROR_EXTENDING})
+
+# fmt: off
+VOLUME: Mapping[str, Row] = {r.action: r for r in (
+    #   action          from                        during        done         failed
+    row("create",       {None},                     V.CREATING,   V.AVAILABLE, V.ERROR),
+    row("delete",       {V.AVAILABLE} | BAD | {V.ERROR_DELETING}, V.DELETING, GONE, V.ERROR_DELETING),
+    row("extend",       OK,                         V.EXTENDING,  COUNT,       V.ERROR_EXTENDING),
+    row("revert",       {V.AVAILABLE},              V.REVERTING,  BEFORE,      V.ERROR),
+    row("reserve",      OK,                         V.RESERVED,   COUNT,       COUNT, Crash.NONE),
+    row("attach",       OK | {V.RESERVED, V.ATTACHING, V.DETACHING}, V.ATTACHING, COUNT, COUNT),
+    row("detach",       {V.IN_USE},                 V.DETACHING,  COUNT,       V.IN_USE, Crash.NONE),
+)}
+SNAPSHOT: Mapping[str, Row] = {r.action: r for r in (
+    row("create",       {None},                     S.CREATING,   S.AVAILABLE, S.ERROR),
+    row("delete",       {S.AVAILABLE, S.ERROR, S.ERROR_DELETING}, S.DELETING, GONE, S.ERROR_DELETING),
+    row("revert",       {S.AVAILABLE},              S.RESTORING,  BEFORE,      S.AVAILABLE),
+)}
+ATTACHMENT: Mapping[str, Row] = {r.action: r for r in (
+    # `attach` lasts from the connector to `complete`; one that fails leaves the volume reserved for who asked
+    row("attach",       {A.RESERVED, A.ATTACHING, A.ATTACHED, A.ERROR_ATTACHING}, A.ATTACHING, A.ATTACHED, A.RESERVED),
+    row("detach",       frozenset(A) - {A.DETACHING}, A.DETACHING, GONE,      BEFORE),
+)}
+INSTANCE: Mapping[str, Row] = {r.action: r for r in (
+    row("boot",         {None},                     I.BUILDING,   I.ACTIVE,    I.ERROR),
+    row("delete",       {I.ACTIVE, I.STOPPED, I.ERROR, I.ERROR_DELETING}, I.DELETING, GONE, I.ERROR_DELETING),
+)}
+# fmt: on
+
+# What an administrator may set by hand with os-reset_status; `deleting` is refused, since only a flow may delete.
+RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING}
+RESETTABLE_SNAPSHOT = frozenset(S)
+
+
+def begin(table: Mapping[str, Row], action: str, now: str | None) -> Row:
+    """The row of `action`, or InvalidState naming the statuses that would do."""
+    found = table[action]
+    if now not in found.start:
+        allowed = " or ".join(sorted(s for s in found.start if s))
+        raise errors.InvalidState(
+            f"Invalid status: to {action} it must be {allowed}, but the current status is {now}.", field="status"
+        )
+    return found
+
+
+def end(found: Row, *, ok: bool, before: str | None, attached: Iterable[str] = ()) -> str:
+    """The next status after an action; `attached` are the statuses of the attachments that remain."""
+    target = found.done if ok else found.failed
+    if target == BEFORE:
+        return before or V.ERROR
+    return from_attachments(attached) if target == COUNT else target
+
+
+FROM_ATTACHMENT = {A.ATTACHED: V.IN_USE, A.ATTACHING: V.ATTACHING, A.DETACHING: V.DETACHING, A.RESERVED: V.RESERVED}
+
+
+def from_attachments(statuses: Iterable[str]) -> str:
+    """The status of a volume that its attachments make: the alphabetically first live one decides."""
+    live = sorted(s for s in statuses if s in FROM_ATTACHMENT)
+    return FROM_ATTACHMENT[A(live[0])] if live else V.AVAILABLE

@@ -1,0 +1,188 @@
+"""Hosts, their backends (`volume_backends`) and pools: what a node's report says, recorded."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from brickyard.core import clock
+from brickyard.db import schema
+from brickyard.db.database import Row, Tx
+
+hosts, backends, pools, storages = schema.hosts, schema.volume_backends, schema.pools, schema.storages
+
+BACKENDS = sa.select(
+    backends, hosts.c.name.label("host"), hosts.c.heartbeat_at, hosts.c.enabled.label("host_enabled")
+).join(hosts, hosts.c.id == backends.c.host_id)
+POOLS = sa.select(
+    pools,
+    backends.c.name.label("backend"),
+    backends.c.driver,
+    backends.c.volume_backend_name,
+    backends.c.availability_zone,
+    backends.c.up,
+    backends.c.why_down,
+    backends.c.enabled,
+    backends.c.options,
+    backends.c.host_id,
+    hosts.c.name.label("host"),
+    (storages.c.limit_gib - storages.c.claimed_gib).label("storage_free_gib"),
+).select_from(
+    pools.join(backends, backends.c.id == pools.c.backend_id)
+    .join(hosts, hosts.c.id == backends.c.host_id)
+    .outerjoin(storages, storages.c.id == pools.c.storage_id)
+)
+POOL = POOLS.where(sa.or_(pools.c.name == sa.bindparam("this"), pools.c.id == sa.bindparam("this")))
+
+
+def record_host(
+    tx: Tx, *, name: str, labels: Mapping[str, str], vcpus: int, memory_mib: int, hypervisor: str | None
+) -> str:
+    """Insert or update a host from its report; its id. Labels of the report win over the old ones, key by key."""
+    now = clock.stamp()
+    row = tx.execute(sa.select(hosts).where(hosts.c.name == name)).one_or_none()
+    values = {"vcpus_total": vcpus, "memory_mib_total": memory_mib, "hypervisor": hypervisor, "heartbeat_at": now}
+    if row is None:
+        id = str(uuid.uuid4())
+        tx.execute(sa.insert(hosts).values(id=id, name=name, labels=dict(labels), created_at=now, **values))
+        return id
+    tx.execute(
+        sa.update(hosts).where(hosts.c.id == row.id).values(labels={**row.labels, **labels}, updated_at=now, **values)
+    )
+    return str(row.id)
+
+
+def record_backend(tx: Tx, *, name: str, host_id: str, **values: Any) -> int:
+    """Insert or update a row of volume_backends; its id. One that was deleted and comes back is the same row again."""
+    now = clock.stamp()
+    id = tx.scalar(sa.select(backends.c.id).where(backends.c.name == name))
+    if id is None:
+        done = tx.execute(sa.insert(backends).values(name=name, host_id=host_id, created_at=now, **values))
+        return int(done.inserted_primary_key[0])  # type: ignore[index]
+    tx.execute(
+        sa.update(backends)
+        .where(backends.c.id == id)
+        .values(host_id=host_id, updated_at=now, deleted=False, deleted_at=None, **values)
+    )
+    return int(id)
+
+
+def record_pool(tx: Tx, *, name: str, backend_id: int, **values: Any) -> str:
+    """Insert or update a pool; its id. What is claimed of it is not the report's to say."""
+    now = clock.stamp()
+    id = tx.scalar(sa.select(pools.c.id).where(pools.c.name == name))
+    if id is None:
+        id = str(uuid.uuid4())
+        tx.execute(sa.insert(pools).values(id=id, name=name, backend_id=backend_id, created_at=now, **values))
+        return id
+    tx.execute(sa.update(pools).where(pools.c.id == id).values(backend_id=backend_id, updated_at=now, **values))
+    return str(id)
+
+
+def record_storage(tx: Tx, id: str, limit_gib: int) -> None:
+    """Insert or update what pools lie on together."""
+    now = clock.stamp()
+    done = tx.execute(sa.update(storages).where(storages.c.id == id).values(limit_gib=limit_gib, updated_at=now))
+    if done.rowcount == 0:
+        tx.execute(sa.insert(storages).values(id=id, limit_gib=limit_gib, created_at=now))
+
+
+def storage_exists(tx: Tx, id: str) -> bool:
+    return tx.scalar(sa.select(storages.c.id).where(storages.c.id == id)) is not None
+
+
+def move_pool(tx: Tx, id: str, storage_id: str | None) -> None:
+    """The pool lies on this storage now: its promises count there, and no longer where it was."""
+    row = tx.execute(sa.select(pools.c.storage_id, pools.c.claimed_gib).where(pools.c.id == id)).one()
+    if row.storage_id == storage_id:
+        return
+    for storage, gib in ((row.storage_id, -row.claimed_gib), (storage_id, row.claimed_gib)):
+        tx.execute(sa.update(storages).where(storages.c.id == storage).values(claimed_gib=storages.c.claimed_gib + gib))
+    tx.execute(sa.update(pools).where(pools.c.id == id).values(storage_id=storage_id))
+
+
+def backends_down(tx: Tx, host_id: str, keep: set[str], why: str) -> None:
+    """Mark the backends of a host that its report does not name any more; an administrator deletes them."""
+    now = clock.stamp()
+    for row in tx.execute(sa.select(backends).where(backends.c.host_id == host_id, ~backends.c.deleted)).all():
+        if row.name not in keep:
+            tx.execute(
+                sa.update(backends).where(backends.c.id == row.id).values(up=False, why_down=why, updated_at=now)
+            )
+
+
+def delete_backend(tx: Tx, id: int) -> None:
+    """Mark it deleted and remove its pools, which must be empty."""
+    now = clock.stamp()
+    tx.execute(sa.delete(pools).where(pools.c.backend_id == id))
+    tx.execute(sa.update(backends).where(backends.c.id == id).values(deleted=True, deleted_at=now, up=False))
+
+
+def find_host(tx: Tx, name_or_id: str) -> Row | None:
+    return tx.execute(
+        sa.select(hosts).where(sa.or_(hosts.c.name == name_or_id, hosts.c.id == name_or_id))
+    ).one_or_none()
+
+
+def list_hosts(tx: Tx) -> list[Row]:
+    return list(tx.execute(sa.select(hosts).order_by(hosts.c.name)))
+
+
+def update_host(tx: Tx, id: str, **values: Any) -> bool:
+    return tx.execute(sa.update(hosts).where(hosts.c.id == id).values(updated_at=clock.stamp(), **values)).rowcount == 1
+
+
+def find_backend(tx: Tx, name: str) -> Row | None:
+    """By host@section."""
+    return tx.execute(BACKENDS.where(backends.c.name == name, ~backends.c.deleted)).one_or_none()
+
+
+def list_backends(tx: Tx) -> list[Row]:
+    return list(tx.execute(BACKENDS.where(~backends.c.deleted).order_by(backends.c.name)))
+
+
+def update_backend(tx: Tx, id: int, **values: Any) -> bool:
+    done = tx.execute(sa.update(backends).where(backends.c.id == id).values(updated_at=clock.stamp(), **values))
+    return done.rowcount == 1
+
+
+def find_pool(tx: Tx, name_or_id: str) -> Row | None:
+    return tx.execute(POOL, {"this": name_or_id}).one_or_none()
+
+
+def list_pools(tx: Tx) -> list[Row]:
+    return list(tx.execute(POOLS.where(~backends.c.deleted).order_by(pools.c.name)))
+
+
+def volumes_per_pool(tx: Tx) -> dict[str, int]:
+    volumes = schema.volumes
+    statement = sa.select(volumes.c.pool_id, sa.func.count()).where(volumes.c.pool_id.is_not(None))
+    return {row[0]: row[1] for row in tx.execute(statement.group_by(volumes.c.pool_id))}
+
+
+class Contents(NamedTuple):
+    """What a project has on some backends."""
+
+    project_id: str
+    volumes: int
+    volume_gib: int
+    snapshots: int
+    snapshot_gib: int
+
+
+def contents(tx: Tx, backend_ids: Sequence[int]) -> list[Contents]:
+    """By project, in the order of their ids."""
+    found: dict[str, list[int]] = {}
+    for place, table in enumerate((schema.volumes, schema.snapshots)):
+        statement = (
+            sa.select(table.c.project_id, sa.func.count(), sa.func.sum(table.c.size_gib))
+            .join(pools, pools.c.id == table.c.pool_id)
+            .where(pools.c.backend_id.in_(backend_ids))
+            .group_by(table.c.project_id)
+        )
+        for project_id, number, gib in tx.execute(statement):
+            found.setdefault(project_id, [0, 0, 0, 0])[2 * place : 2 * place + 2] = [number, int(gib)]
+    return [Contents(project_id, *found[project_id]) for project_id in sorted(found)]

@@ -1,0 +1,84 @@
+"""User messages: why something asynchronous failed, in words for the person who asked."""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+
+from brickyard.core import clock
+from brickyard.db import listing, schema
+from brickyard.db.database import Row, Tx
+
+messages = schema.messages
+TTL_S = 30 * 86400
+
+ACTIONS = {
+    "schedule": ("001", "schedule allocate volume"),
+    "attach": ("002", "attach volume"),
+    "copy_image": ("005", "copy image to volume"),
+    "extend": ("007", "extend volume"),
+    "create": ("008", "create volume from backend storage"),
+    "snapshot_create": ("009", "create snapshot"),
+    "snapshot_delete": ("010", "delete snapshot"),
+    "revert": ("011", "update snapshot"),
+}
+DETAILS = {
+    "unknown": ("001", "An unknown error occurred."),
+    "no_host": ("003", "Could not find any available weighted backend."),
+    "quota": ("006", "Quota exceeded."),
+    "extend_failed": ("010", "Volume backend failed to extend the volume."),
+    "create_failed": ("012", "Driver failed to create the volume."),
+    "snapshot_failed": ("013", "Volume snapshot failed."),
+    "image_unacceptable": ("029", "The image is in a format, or asks for something, that is not accepted."),
+}
+
+
+def insert(
+    tx: Tx,
+    *,
+    project_id: str,
+    request_id: str | None,
+    resource_type: str,
+    resource_uuid: str,
+    action: str,
+    detail: str,
+    cause: str = "",
+) -> None:
+    """Tell the owner of a resource what went wrong; `cause` is what we know beyond the field's standard text."""
+    action_code, action_text = ACTIONS[action]
+    detail_code, detail_text = DETAILS[detail]
+    tx.execute(
+        sa.insert(messages).values(
+            id=str(uuid.uuid4()),
+            project_id=project_id,
+            request_id=request_id,
+            event_id=f"VOLUME_{resource_type}_{action_code}_{detail_code}",
+            user_message=f"{action_text}:{detail_text} {cause}".rstrip(),
+            level="ERROR",
+            resource_type=resource_type,
+            resource_uuid=resource_uuid,
+            guaranteed_until=clock.stamp(TTL_S),
+            created_at=clock.stamp(),
+        )
+    )
+
+
+def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
+    """One message; None if it is not there, or not the project's."""
+    statement = sa.select(messages).where(messages.c.id == id)
+    if project_id is not None:
+        statement = statement.where(messages.c.project_id == project_id)
+    return tx.execute(statement).one_or_none()
+
+
+def list_(tx: Tx, query: listing.Query) -> list[Row]:
+    return listing.page(tx, sa.select(messages), messages, query)
+
+
+def delete(tx: Tx, id: str) -> None:
+    tx.execute(sa.delete(messages).where(messages.c.id == id))
+
+
+def forget_expired(tx: Tx) -> int:
+    return tx.execute(sa.delete(messages).where(messages.c.guaranteed_until < clock.stamp())).rowcount

@@ -1,0 +1,385 @@
+"""The whole current schema: what to read. `migrations/` is how to get there; a test builds both and compares.
+
+Times are texts in the form of the wire (UTC, microseconds), so that they sort, compare and travel unchanged on every
+database. Sizes are GiB, and say so. A row is deleted when its resource is gone: the flows keep the history.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from brickyard.core import states
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+UUID = sa.String(36)
+NAME = sa.String(255)
+TIME = sa.String(26)
+STATUS = sa.String(32)
+
+
+def key(name: str = "id", type_: sa.types.TypeEngine[str] = UUID) -> sa.Column[str]:
+    return sa.Column(name, type_, primary_key=True)
+
+
+def times() -> tuple[sa.Column[str], sa.Column[str]]:
+    return sa.Column("created_at", TIME, nullable=False), sa.Column("updated_at", TIME)
+
+
+def count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+def flag(name: str, default: str = "0") -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.text(default))
+
+
+def status_in(enum: type) -> sa.CheckConstraint:
+    """The statuses of a table, as core/states.py lists them."""
+    allowed = ", ".join(f"'{s}'" for s in enum)  # type: ignore[attr-defined]
+    return sa.CheckConstraint(f"status IN ({allowed})", name="status")
+
+
+# where things are ------------------------------------------------------------------------------------------------
+
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    key(),
+    sa.Column("name", NAME, nullable=False, unique=True),
+    sa.Column("labels", sa.JSON, nullable=False),
+    count("vcpus_total"),
+    count("memory_mib_total"),
+    count("vcpus_claimed"),
+    count("memory_mib_claimed"),
+    flag("enabled", "1"),
+    sa.Column("disabled_reason", NAME),
+    sa.Column("hypervisor", NAME),  # what runs instances here; null: storage only
+    sa.Column("heartbeat_at", TIME),
+    *times(),
+)
+
+volume_backends = sa.Table(
+    "volume_backends",
+    metadata,
+    sa.Column("created_at", TIME),
+    sa.Column("updated_at", TIME),
+    sa.Column("deleted_at", TIME),
+    flag("deleted"),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", NAME, nullable=False),  # host@section
+    sa.Column("description", NAME),
+    sa.Column("host_id", UUID, sa.ForeignKey("hosts.id"), nullable=False),
+    sa.Column("driver", NAME, nullable=False),
+    sa.Column("volume_backend_name", NAME, nullable=False),
+    sa.Column("availability_zone", NAME, nullable=False),
+    flag("up"),
+    sa.Column("why_down", sa.Text),
+    flag("enabled", "1"),
+    sa.Column("disabled_reason", NAME),
+    sa.Column("options", sa.JSON),  # of a backend that was made through the API; null: it is in the configuration
+    sa.Index("ix_volume_backends_name", "name", unique=True),
+)
+
+storages = sa.Table(
+    "storages",
+    metadata,
+    key(type_=NAME),  # the host's id, and what the host calls it
+    count("limit_gib"),  # as much may be promised, by all pools on it together
+    count("claimed_gib"),  # the sum of what its pools have promised
+    *times(),
+)
+
+pools = sa.Table(
+    "pools",
+    metadata,
+    key(),
+    sa.Column("name", NAME, nullable=False, unique=True),  # host@backend#pool
+    sa.Column("backend_id", sa.Integer, sa.ForeignKey("volume_backends.id"), nullable=False),
+    sa.Column("storage_id", NAME, sa.ForeignKey("storages.id"), index=True),  # null: it shares with nobody
+    count("total_gib"),
+    count("free_gib"),  # as the storage says
+    count("limit_gib"),  # as much may be promised
+    count("claimed_gib"),  # as much is promised: always the sum of the pool's claims
+    sa.Column("capabilities", sa.JSON, nullable=False),
+    *times(),
+    sa.CheckConstraint("claimed_gib >= 0", name="claimed"),
+)
+
+# accounting: every promise is a claim ----------------------------------------------------------------------------
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    key(),
+    sa.Column("request_id", UUID, nullable=False),  # the flow that asked; with the host, a repeat finds its own
+    sa.Column("host_id", UUID, sa.ForeignKey("hosts.id"), nullable=False),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("expires_at", TIME, nullable=False, index=True),
+    *times(),
+    sa.UniqueConstraint("request_id", "host_id"),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("brick_id", UUID, primary_key=True),  # a volume, a snapshot, or an instance for its root disk
+    sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), primary_key=True),
+    sa.Column("gib", sa.BigInteger, nullable=False),
+    sa.Column("reservation_id", UUID, sa.ForeignKey("reservations.id"), index=True),  # null: owned for good
+    sa.Column("created_at", TIME, nullable=False),
+    sa.Index("ix_claims_pool_id", "pool_id"),
+)
+
+host_claims = sa.Table(
+    "host_claims",
+    metadata,
+    sa.Column("instance_id", UUID, primary_key=True),
+    sa.Column("host_id", UUID, sa.ForeignKey("hosts.id"), primary_key=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    sa.Column("reservation_id", UUID, sa.ForeignKey("reservations.id"), index=True),
+    sa.Column("created_at", TIME, nullable=False),
+)
+
+projects = sa.Table("projects", metadata, key(type_=NAME), count("generation"))  # the row that a quota check locks
+
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("project_id", NAME, primary_key=True),
+    sa.Column("resource", NAME, primary_key=True),
+    sa.Column("hard_limit", sa.BigInteger, nullable=False),
+)
+
+quota_classes = sa.Table(
+    "quota_classes",
+    metadata,
+    sa.Column("class_name", NAME, primary_key=True),
+    sa.Column("resource", NAME, primary_key=True),
+    sa.Column("hard_limit", sa.BigInteger, nullable=False),
+)
+
+# Block Storage v3 ------------------------------------------------------------------------------------------------
+
+volume_types = sa.Table(
+    "volume_types",
+    metadata,
+    key(),
+    sa.Column("name", NAME, nullable=False, unique=True),
+    sa.Column("description", NAME),
+    flag("is_public", "1"),
+    sa.Column("extra_specs", sa.JSON, nullable=False),
+    *times(),
+)
+
+volume_type_access = sa.Table(
+    "volume_type_access",
+    metadata,
+    sa.Column("volume_type_id", UUID, sa.ForeignKey("volume_types.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("project_id", NAME, primary_key=True),
+)
+
+volumes = sa.Table(
+    "volumes",
+    metadata,
+    key(),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("user_id", NAME, nullable=False),
+    sa.Column("name", NAME),
+    sa.Column("description", NAME),
+    sa.Column("size_gib", sa.Integer, nullable=False),
+    sa.Column("target_gib", sa.Integer),  # the size that a running extend makes it; the quota counts it already
+    sa.Column("status", STATUS, nullable=False),
+    sa.Column("before", STATUS),  # the status that the running action found
+    sa.Column("availability_zone", NAME),
+    sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
+    sa.Column("backend_id", sa.Integer, sa.ForeignKey("volume_backends.id"), index=True),
+    sa.Column("volume_type_id", UUID, sa.ForeignKey("volume_types.id"), index=True),
+    sa.Column("snapshot_id", UUID),
+    sa.Column("source_volid", UUID),
+    sa.Column("image_id", UUID),
+    sa.Column("image_metadata", sa.JSON, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    flag("bootable"),
+    flag("multiattach"),
+    sa.Column("readonly", sa.Boolean),  # null: never set
+    sa.Column("generation", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("fault", sa.Text),
+    *times(),
+    status_in(states.V),
+    sa.Index("ix_volumes_project_id_created_at", "project_id", "created_at", "id"),
+    sa.Index("ix_volumes_created_at", "created_at", "id"),
+)
+
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    key(),
+    sa.Column("volume_id", UUID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("user_id", NAME, nullable=False),
+    sa.Column("name", NAME),
+    sa.Column("description", NAME),
+    sa.Column("size_gib", sa.Integer, nullable=False),
+    sa.Column("status", STATUS, nullable=False),
+    sa.Column("before", STATUS),
+    sa.Column("progress", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
+    sa.Column("volume_type_id", UUID),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("fault", sa.Text),
+    *times(),
+    status_in(states.S),
+    sa.Index("ix_snapshots_project_id_created_at", "project_id", "created_at", "id"),
+)
+
+attachments = sa.Table(
+    "attachments",
+    metadata,
+    key(),
+    sa.Column("volume_id", UUID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
+    sa.Column("instance_uuid", UUID, index=True),
+    sa.Column("status", STATUS, nullable=False),
+    sa.Column("before", STATUS),
+    sa.Column("mode", sa.String(4)),
+    sa.Column("mountpoint", NAME),
+    sa.Column("attached_host", NAME),
+    sa.Column("connector", sa.JSON),
+    sa.Column("connection_info", sa.JSON),
+    sa.Column("attached_at", TIME),
+    sa.Column("detached_at", TIME),
+    *times(),
+    status_in(states.A),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    key(),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("request_id", NAME),
+    sa.Column("event_id", NAME, nullable=False),
+    sa.Column("user_message", sa.Text, nullable=False),
+    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("resource_type", NAME),
+    sa.Column("resource_uuid", UUID),
+    sa.Column("guaranteed_until", TIME, nullable=False, index=True),
+    *times(),
+    sa.Index("ix_messages_project_id_created_at", "project_id", "created_at", "id"),
+)
+
+# instances -------------------------------------------------------------------------------------------------------
+
+flavors = sa.Table(
+    "flavors",
+    metadata,
+    key(),
+    sa.Column("name", NAME, nullable=False, unique=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    count("root_gib"),
+    count("local_storage_gb"),  # GiB, in the word that the field uses; 0: none implied
+    sa.Column("local_storage_type", NAME),
+    *times(),
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    key(),
+    sa.Column("name", NAME, nullable=False),
+    sa.Column("project_id", NAME, nullable=False),
+    flag("is_public"),
+    sa.Column("status", STATUS, nullable=False),  # queued: its files are not all here yet | active
+    sa.Column("kind", sa.String(8), nullable=False),  # disk | kernel
+    sa.Column("format", sa.String(8)),  # of a disk: raw | qcow2 | vdi | vmdk
+    sa.Column("cmdline", sa.Text),  # of a kernel
+    count("size_bytes"),
+    count("virtual_size_bytes"),
+    count("min_gib"),
+    sa.Column("files", sa.JSON, nullable=False),  # role (disk, kernel, initrd) → sha256
+    *times(),
+    sa.Index("ix_images_name", "name"),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    key(),
+    sa.Column("name", NAME, nullable=False),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("user_id", NAME, nullable=False),
+    sa.Column("status", STATUS, nullable=False),
+    sa.Column("before", STATUS),
+    sa.Column("host_id", UUID, sa.ForeignKey("hosts.id"), index=True),
+    sa.Column("root_pool_id", UUID, sa.ForeignKey("pools.id")),
+    sa.Column("root_gib", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    sa.Column("flavor", NAME, nullable=False),
+    sa.Column("image_id", UUID),
+    sa.Column("request", sa.JSON, nullable=False),  # the boot request, as it was asked
+    sa.Column("fault", sa.Text),
+    *times(),
+    status_in(states.I),
+    sa.Index("ix_instances_project_id_created_at", "project_id", "created_at", "id"),
+)
+
+# work ------------------------------------------------------------------------------------------------------------
+
+flows = sa.Table(
+    "flows",
+    metadata,
+    key(),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("params", sa.JSON, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),  # running | unwinding | done | failed
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("setbacks", sa.Integer, nullable=False, server_default="0"),  # undos that failed and were put off
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("resource_id", UUID, index=True),
+    sa.Column("request_id", NAME),
+    sa.Column("owner", NAME),  # the conductor that holds it; null: anybody's
+    sa.Column("lease_until", TIME),
+    sa.Column("not_before", TIME, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("refusals", sa.JSON),  # why hosts and pools were refused: the explanation that stays with the request
+    sa.Column("finished_at", TIME, index=True),
+    *times(),
+    sa.CheckConstraint("status IN ('running', 'unwinding', 'done', 'failed')", name="status"),
+    sa.Index("ix_flows_status_not_before", "status", "not_before"),
+)
+
+flow_log = sa.Table(
+    "flow_log",
+    metadata,
+    sa.Column("flow_id", UUID, sa.ForeignKey("flows.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("step", sa.String(64), nullable=False),
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("data", sa.JSON),
+    sa.Column("at", TIME, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    key("hash", sa.String(64)),
+    sa.Column("user_id", NAME, nullable=False),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("roles", sa.JSON, nullable=False),
+    sa.Column("description", NAME),
+    sa.Column("expires_at", TIME),
+    *times(),
+)

@@ -1,0 +1,155 @@
+"""The one place where a status changes: begin and end of an action, by compare-and-set.
+
+`begin` moves a row into the status of its action or raises InvalidState; the flow or the statement that does the work
+is written in the same transaction. `end` moves it on. Rows changed 0 means that somebody else was first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from brickyard.core import clock, errors, states
+from brickyard.db import flows as flow_rows
+from brickyard.db import schema
+from brickyard.db.database import Tx
+
+TABLES: dict[str, tuple[sa.Table, Any]] = {
+    "volume": (schema.volumes, states.VOLUME),
+    "snapshot": (schema.snapshots, states.SNAPSHOT),
+    "attachment": (schema.attachments, states.ATTACHMENT),
+    "instance": (schema.instances, states.INSTANCE),
+}
+
+_STATUSES = sa.select(schema.attachments.c.status).where(schema.attachments.c.volume_id == sa.bindparam("volume"))
+
+
+def hold(tx: Tx, noun: str, id: str) -> None:
+    """Lock a row until the transaction ends, so that what is read after this stays true until the commit.
+
+    Where a database has one writer at a time (SQLite) it is locked already.
+    """
+    table, _ = TABLES[noun]
+    if tx.dialect.name != "sqlite":
+        tx.execute(sa.select(table.c.id).where(table.c.id == id).with_for_update())
+
+
+def begin(
+    tx: Tx,
+    noun: str,
+    id: str,
+    action: str,
+    *,
+    where: sa.ColumnElement[bool] | None = None,
+    why: str = "was changed by another request; repeat yours",
+    **values: Any,
+) -> None:
+    """Start `action`: NotFound, or InvalidState with the statuses that would do, or the row is in `during` now.
+
+    `where` adds a condition to the same statement; when only that one fails, LostRace is raised, with `why`.
+    """
+    table, rows = TABLES[noun]
+    action_row = rows[action]
+    if "before" in table.c:
+        values["before"] = table.c.status
+    statement = (
+        sa.update(table)
+        .where(table.c.id == id, table.c.status.in_(sorted(s for s in action_row.start if s)))
+        .values(status=action_row.during, updated_at=clock.stamp(), **values)
+    )
+    if where is not None:
+        statement = statement.where(where)
+    if tx.execute(statement).rowcount == 1:
+        return
+    now = tx.scalar(sa.select(table.c.status).where(table.c.id == id))
+    if now is None:
+        raise errors.NotFound(f"{noun.capitalize()} {id} could not be found.")
+    states.begin(rows, action, now)
+    raise errors.LostRace(f"{noun.capitalize()} {id} {why}.")
+
+
+def end(tx: Tx, noun: str, id: str, action: str, *, ok: bool, **values: Any) -> bool:
+    """Finish `action`; False when the row is not in its status any more (an administrator reset it, or it is gone)."""
+    table, rows = TABLES[noun]
+    action_row = rows[action]
+    running = sa.and_(table.c.id == id, table.c.status == action_row.during)
+    target = action_row.done if ok else action_row.failed
+    attached = attachment_statuses(tx, id) if target == states.COUNT else []
+    if target == states.GONE:
+        return tx.execute(sa.delete(table).where(running)).rowcount == 1
+    before = None
+    if "before" in table.c:
+        before = tx.scalar(sa.select(table.c.before).where(running)) if target == states.BEFORE else None
+        values["before"] = None
+    status = states.end(action_row, ok=ok, before=before, attached=attached)
+    done = tx.execute(sa.update(table).where(running).values(status=status, updated_at=clock.stamp(), **values))
+    return done.rowcount == 1
+
+
+def settle(tx: Tx, volume_id: str) -> None:
+    """Recompute a volume's status from its attachments, unless another action is running on it."""
+    volumes = schema.volumes
+    hold(tx, "volume", volume_id)
+    status = states.from_attachments(attachment_statuses(tx, volume_id))
+    tx.execute(
+        sa.update(volumes)
+        .where(volumes.c.id == volume_id, volumes.c.status.in_(ATTACHMENT_STATUSES))
+        .values(status=status, before=None, updated_at=clock.stamp())
+    )
+
+
+def force(tx: Tx, noun: str, id: str, status: str) -> None:
+    """Take a resource out of a status in which nothing runs on it any more, so that another action may begin.
+
+    InvalidState while a flow that is not over works on it: that flow ends by itself, done or failed.
+    """
+    if tx.scalar(_open_flow(id)) is not None:
+        raise errors.InvalidState(f"{noun.capitalize()} {id} is being worked on; wait until its flow has ended.")
+    reset(tx, noun, id, status)
+
+
+def _open_flow(resource_id: str) -> sa.Select[tuple[str]]:
+    flows = schema.flows
+    return sa.select(flows.c.id).where(flows.c.resource_id == resource_id, flows.c.status.in_(flow_rows.OPEN))
+
+
+def reset(tx: Tx, noun: str, id: str, status: str) -> bool:
+    """Write a status by hand: what os-reset_status does for administrators."""
+    table, _ = TABLES[noun]
+    done = tx.execute(sa.update(table).where(table.c.id == id).values(status=status, updated_at=clock.stamp()))
+    return done.rowcount == 1
+
+
+def reservable() -> sa.ColumnElement[bool]:
+    """A volume that one more consumer may reserve: available, or in use by others where it is multiattach."""
+    volumes = schema.volumes
+    shared = sa.and_(volumes.c.multiattach, volumes.c.status == states.V.IN_USE)
+    return sa.or_(volumes.c.status == states.V.AVAILABLE, shared)
+
+
+def drop_created(tx: Tx, volume_id: str) -> bool:
+    """Remove a volume that a failed boot had begun to create; False when it is not being created."""
+    volumes = schema.volumes
+    creating = sa.and_(volumes.c.id == volume_id, volumes.c.status == states.V.CREATING)
+    return tx.execute(sa.delete(volumes).where(creating)).rowcount == 1
+
+
+def stopped(tx: Tx, instance_id: str, fault: str) -> bool:
+    """An active instance whose guest ended by itself; False when it is not active, or another action has begun."""
+    instances = schema.instances
+    active = sa.and_(instances.c.id == instance_id, instances.c.status == states.I.ACTIVE)
+    values = {"status": states.I.STOPPED, "fault": fault, "updated_at": clock.stamp()}
+    return tx.execute(sa.update(instances).where(active).values(**values)).rowcount == 1
+
+
+def has_snapshots(tx: Tx, volume_id: str) -> bool:
+    snapshots = schema.snapshots
+    return tx.scalar(sa.select(snapshots.c.id).where(snapshots.c.volume_id == volume_id).limit(1)) is not None
+
+
+def attachment_statuses(tx: Tx, volume_id: str) -> list[str]:
+    return list(tx.scalars(_STATUSES, {"volume": volume_id}))
+
+
+ATTACHMENT_STATUSES = sorted({*states.FROM_ATTACHMENT.values(), states.V.AVAILABLE})

@@ -1,0 +1,112 @@
+"""Connect an attachment: open the brick on its host and say how it is reached from the connector's host.
+
+open      open the brick                                    undo: close it, unless another attachment uses it
+connect   the attachment knows its connection; its consumer says `complete` when it has connected
+
+Attach and detach flows of one volume run one after the other: whoever queues one looks at db/attachments.busy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.core import clock, errors, pools
+from brickyard.core.bricks import Kind, name_of
+from brickyard.core.states import A
+from brickyard.db import attachments, store
+from brickyard.db.database import Tx
+from brickyard.flows import engine
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(
+    *,
+    attachment_id: str,
+    volume_id: str,
+    pool: str,
+    connector: dict[str, Any],
+    mode: str,
+    extra: dict[str, Any],
+    fresh: bool = False,
+) -> dict[str, Any]:
+    """`extra` is what the connection information carries beside where the brick is. `fresh`: the attachment was made
+    by the same request, and goes when it fails, since nobody has been told its id."""
+    return {
+        "attachment_id": attachment_id,
+        "volume_id": volume_id,
+        "pool": pool,
+        "connector": connector,
+        "mode": mode,
+        "extra": extra,
+        "fresh": fresh,
+    }
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def open_(run: Run) -> dict[str, Any]:
+    at = pools.parse(run.params["pool"])
+    found = run.world.nodes[at.host].open_brick(at.backend, name_of(Kind.VOLUME, run.params["volume_id"]))
+    return {"device_path": found.path, "format": found.format}
+
+
+def close(run: Run) -> None:
+    close_unless_shared(run, run.params["pool"], run.params["volume_id"], run.params["attachment_id"])
+
+
+def close_unless_shared(run: Run, pool: str, volume_id: str, attachment_id: str) -> None:
+    with run.world.db.read() as tx:
+        rest = [a for a in attachments.of_volume(tx, volume_id) if a.id != attachment_id]
+    others = [a for a in rest if a.connection_info or a.status == A.ATTACHING]
+    if not others:
+        at = pools.parse(pool)
+        run.world.nodes[at.host].close_brick(at.backend, name_of(Kind.VOLUME, volume_id))
+
+
+def connect(run: Run, tx: Tx) -> None:
+    p = run.params
+    connector = p["connector"]
+    info = {
+        **p["extra"],
+        **run.data["open"],
+        "driver_volume_type": "local",
+        "volume_id": p["volume_id"],
+        "attachment_id": p["attachment_id"],
+        "access_mode": p["mode"],
+    }
+    written = attachments.connected(
+        tx,
+        p["attachment_id"],
+        connection_info=info,
+        connector={**connector, "mode": p["mode"]},
+        mode=p["mode"],
+        mountpoint=connector.get("mountpoint", "na"),
+        attached_host=connector.get("host"),
+        attached_at=clock.stamp(),
+    )
+    if not written:
+        raise errors.Conflict(f"Attachment {p['attachment_id']} was removed while it was being connected.")
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    """The volume stays reserved for who asked, unless the request asked for both at once."""
+    id = run.params["attachment_id"]
+    store.end(tx, "attachment", id, "attach", ok=False, connector=None, connection_info=None)
+    if run.params.get("fresh"):
+        attachments.delete(tx, id)
+    store.settle(tx, run.params["volume_id"])
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "attach_volume",
+    (
+        Act("open", do=open_, undo=close),
+        Commit("connect", do=connect, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)

@@ -1,0 +1,357 @@
+"""Boot an instance together with its local storage: the reason this project exists.
+
+reserve   the best hosts that can hold instance and volumes, compute and capacity     undo: give everything back
+volumes   on the best of them, make the root disk and the new volumes; a host that    undo: delete them, wherever
+          fails is cleaned, its reservation cleared, and the next one tried
+keep      the winner's reservation becomes the instance's own, the others are cleared
+boot      start the instance there, its volumes attached                              undo: destroy it
+show      instance active, volumes in use
+
+When a step fails, all before it is undone, and the whole is tried again without the hosts that failed, a bounded
+number of times. The new volumes are `creating` until the instance runs; when it never does, they are removed, and the
+volumes that existed before are as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from brickyard.core import clock, errors, placement, pools, sizes
+from brickyard.core.bricks import Kind, Label, name_of
+from brickyard.core.states import A
+from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
+from brickyard.db.database import Tx, after_commit
+from brickyard.flows import engine, places
+from brickyard.flows.create_volume import create_brick, delete_brick, disk_image, elsewhere, record_place, to_ask
+from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.nodes import verbs
+
+LOG = logging.getLogger(__name__)
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(
+    *,
+    instance_id: str,
+    name: str,
+    vcpus: int,
+    memory_mib: int,
+    root_gib: int,
+    image: dict[str, Any] | None,
+    new: Sequence[dict[str, Any]],
+    existing: Sequence[dict[str, Any]],
+    locality: str,
+    required: bool,
+    zones: Sequence[str],
+) -> dict[str, Any]:
+    """`image` {id, kind, files, cmdline}; `new` [{volume_id, attachment_id, size_gib, ask, multiattach}] as in the
+    request; `existing` [{volume_id, attachment_id, pool, read_only, multiattach}]."""
+    return {
+        "instance_id": instance_id,
+        "name": name,
+        "vcpus": vcpus,
+        "memory_mib": memory_mib,
+        "root_gib": root_gib,
+        "image": image,
+        "new": list(new),
+        "existing": list(existing),
+        "locality": locality,
+        "required": required,
+        "zones": list(zones),
+    }
+
+
+def wanted(p: dict[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
+    """The bricks to make: (brick id, GiB, ask), the new volumes first, then the root disk."""
+    bricks = [(v["volume_id"], v["size_gib"], v["ask"]) for v in p["new"]]
+    return [*bricks, (p["instance_id"], p["root_gib"], {})] if p["root_gib"] else bricks
+
+
+def to_boot(
+    p: dict[str, Any], excluded: frozenset[str] = frozenset(), unusable: frozenset[str] = frozenset()
+) -> placement.Boot:
+    """What the ranking takes, from the parameters; without the hosts `excluded` and the pools `unusable`."""
+    return placement.Boot(
+        vcpus=p["vcpus"],
+        memory_mib=p["memory_mib"],
+        volumes=tuple(to_ask(ask, gib, unusable) for _, gib, ask in wanted(p)),
+        holders=tuple(pools.parse(v["pool"]).host for v in p["existing"]),
+        locality=p["locality"],
+        required=p["required"],
+        zones=frozenset(p["zones"]),
+        excluded=excluded,
+    )
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def reserve(run: Run, tx: Tx) -> dict[str, Any]:
+    book: places.Places = run.world.places
+    boot = to_boot(run.params, _failed_hosts(run), book.unusable() | _failed_pools(run))
+    verdicts: tuple[placement.Verdict, ...] = ()
+    for fresh in (False, True, True):
+        if fresh:
+            book.refresh(tx)
+        ranking = book.rank_hosts(boot)
+        verdicts = ranking.verdicts
+        held: list[dict[str, Any]] = []
+        for candidate in ranking.candidates:
+            if len(held) < run.world.settings.reserve_hosts and _local(run.params, candidate):
+                one = _reserve_host(run, tx, candidate, rank=len(held))
+                held += [one] if one else []
+        if held:
+            return {"candidates": [candidate.host.name for candidate in ranking.candidates], "reserved": held}
+    before = f" after {'; '.join(failure.message for failure in run.failures)}" if run.failures else ""
+    raise errors.NoValidHost(
+        f"No host can hold this instance with its volumes{before}; the refusals say why.",
+        refusals=places.refusals(verdicts),
+    )
+
+
+def unreserve(run: Run, tx: Tx) -> None:
+    """Give back all that the request holds, whether it is still reserved or kept."""
+    for row in reservations.of_request(tx, run.id):
+        reservations.clear(tx, row.id)
+    for brick_id, _, _ in wanted(run.params):
+        claims.release(tx, brick_id)
+    claims.release_host(tx, run.params["instance_id"])
+    for volume in run.params["new"]:
+        volumes.update(tx, volume["volume_id"], pool_id=None, backend_id=None)
+    instances.update(tx, run.params["instance_id"], host_id=None, root_pool_id=None)
+    after_commit(tx, run.world.places.refresh)
+
+
+def make_volumes(run: Run) -> dict[str, Any]:
+    """On the first reserved host that can: the host comes back, the others' failures with it."""
+    failures: list[dict[str, str]] = []
+    with run.world.db.read() as tx:
+        live = {row.id for row in reservations.of_request(tx, run.id)}
+    for held in run.data["reserve"]["reserved"]:
+        if held["reservation_id"] not in live:
+            continue
+        try:
+            _make_on(run, held)
+            return {**held, "failures": failures}
+        except errors.BrickyardError as error:
+            LOG.warning("flow %s: host %s failed: %s", run.id, held["host"], error.message)
+            failures.append({"host": held["host"], "message": error.message, "pool": error.facts.get("pool", "")})
+            if not elsewhere(error):
+                raise
+        _unmake_on(run, held)
+        with run.world.db.begin() as tx:
+            reservations.clear(tx, held["reservation_id"])
+    text = "; ".join(f"{failure['host']}: {failure['message']}" for failure in failures)
+    raise errors.BrickError(
+        f"No reserved host could make the volumes: {text or 'the reservations were cleared'}",
+        pools=[failure["pool"] for failure in failures if failure["pool"]],
+    )
+
+
+def unmake_volumes(run: Run) -> None:
+    for held in run.data["reserve"]["reserved"]:
+        _unmake_on(run, held)
+
+
+def keep(run: Run, tx: Tx) -> None:
+    winner = run.data["volumes"]
+    if not reservations.keep(tx, winner["reservation_id"]):
+        raise errors.BrickError(f"The reservation of host {winner['host']} was cleared by an administrator.")
+    for row in reservations.of_request(tx, run.id):
+        reservations.clear(tx, row.id)
+    for volume in run.params["new"]:
+        pool = hosts.find_pool(tx, winner["pools"][volume["volume_id"]]["id"])
+        if pool is None:
+            raise errors.Unavailable(f"A pool of host {winner['host']} is gone.")
+        record_place(tx, volume["volume_id"], pool)
+    root = winner["pools"].get(run.params["instance_id"])
+    host_id, root_pool_id = winner["host_id"], root["id"] if root else None
+    instances.update(tx, run.params["instance_id"], host_id=host_id, root_pool_id=root_pool_id)
+    after_commit(tx, run.world.places.refresh)
+
+
+def boot(run: Run) -> None:
+    p, winner = run.params, run.data["volumes"]
+    disks = []
+    if p["root_gib"]:
+        root = pools.parse(winner["pools"][p["instance_id"]]["name"])
+        disks.append(verbs.BrickDisk(root.backend, name_of(Kind.ROOT, p["instance_id"]), p["instance_id"]))
+    for volume in p["new"]:
+        at = pools.parse(winner["pools"][volume["volume_id"]]["name"])
+        disks.append(_disk(at.backend, volume["volume_id"], read_only=False, shared=volume["multiattach"]))
+    for volume in p["existing"]:
+        backend = pools.parse(volume["pool"]).backend
+        shared = volume["multiattach"]
+        disks.append(_disk(backend, volume["volume_id"], read_only=volume["read_only"], shared=shared))
+    kernel = initrd = None
+    cmdline = ""
+    image = p["image"]
+    if image and image["kind"] == "kernel":
+        kernel = str(run.world.images / image["files"]["kernel"])
+        initrd = str(run.world.images / image["files"]["initrd"]) if "initrd" in image["files"] else None
+        cmdline = f"{image['cmdline'] or ''} brickyard.name={p['name']} brickyard.id={p['instance_id']}".strip()
+    run.world.nodes[winner["host"]].boot(
+        verbs.Boot(
+            id=p["instance_id"],
+            name=p["name"],
+            vcpus=p["vcpus"],
+            memory_mib=p["memory_mib"],
+            disks=tuple(disks),
+            kernel=kernel,
+            initrd=initrd,
+            cmdline=cmdline,
+        )
+    )
+
+
+def unboot(run: Run) -> None:
+    run.world.nodes[run.data["volumes"]["host"]].destroy(run.params["instance_id"])
+
+
+def show(run: Run, tx: Tx) -> None:
+    p, host = run.params, run.data["volumes"]["host"]
+    for volume in p["new"]:
+        attachments.insert(
+            tx,
+            id=volume["attachment_id"],
+            volume_id=volume["volume_id"],
+            instance_uuid=p["instance_id"],
+            status=A.RESERVED,
+            mode="rw",
+        )
+        store.end(tx, "volume", volume["volume_id"], "create", ok=True, fault=None)
+    for volume in [*p["new"], *p["existing"]]:
+        show_attached(tx, volume["attachment_id"], volume["volume_id"], host)
+    store.end(tx, "instance", p["instance_id"], "boot", ok=True, fault=None)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    p = run.params
+    for volume in p["new"]:
+        store.drop_created(tx, volume["volume_id"])
+    for volume in p["existing"]:
+        attachments.delete(tx, volume["attachment_id"])
+        store.settle(tx, volume["volume_id"])
+    store.end(tx, "instance", p["instance_id"], "boot", ok=False, fault=error.message, host_id=None)
+
+
+def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str) -> None:
+    """An attachment of one of our own instances: complete, and its volume in use."""
+    store.begin(tx, "attachment", attachment_id, "attach")
+    store.end(
+        tx,
+        "attachment",
+        attachment_id,
+        "attach",
+        ok=True,
+        attached_host=host,
+        attached_at=clock.stamp(),
+        mountpoint=f"/dev/disk/by-id/virtio-{volume_id[:20]}",
+        connection_info={"driver_volume_type": "local", "volume_id": volume_id, "attachment_id": attachment_id},
+    )
+    store.settle(tx, volume_id)
+
+
+def _disk(backend: str, volume_id: str, *, read_only: bool, shared: bool) -> verbs.BrickDisk:
+    return verbs.BrickDisk(backend, name_of(Kind.VOLUME, volume_id), volume_id, read_only, shared)
+
+
+def _failed_hosts(run: Run) -> frozenset[str]:
+    """The hosts that an earlier attempt failed on: the one it booted on, or all that it had reserved, but for those
+    where a pool is to blame: another pool there may do."""
+    failed_on: set[str] = set()
+    for past, failure in zip(run.tried, run.failures, strict=True):
+        if "volumes" in past:
+            failed_on.add(past["volumes"]["host"])
+            failed_on.update(other["host"] for other in past["volumes"]["failures"])
+        else:
+            blamed = {pools.parse(pool).host for pool in failure.facts.get("pools", ())}
+            failed_on.update({held["host"] for held in past.get("reserve", {}).get("reserved", ())} - blamed)
+    return frozenset(failed_on)
+
+
+def _failed_pools(run: Run) -> frozenset[str]:
+    """The pools on which an earlier attempt could not make a brick."""
+    return frozenset(pool for failure in run.failures for pool in failure.facts.get("pools", ()))
+
+
+def _local(p: dict[str, Any], candidate: placement.Candidate) -> bool:
+    """Whether all volumes are on the candidate's own host: from another one no brick reaches the instance."""
+    holders = {pools.parse(volume["pool"]).host for volume in p["existing"]}
+    return {pool.host for pool in candidate.pools} | holders <= {candidate.host.name}
+
+
+def _reserve_host(run: Run, tx: Tx, candidate: placement.Candidate, *, rank: int) -> dict[str, Any] | None:
+    """Reserve one candidate, all of it or nothing."""
+    p = run.params
+    host = hosts.find_host(tx, candidate.host.name)
+    if host is None:
+        return None
+    bricks = {id: (pool, gib) for (id, gib, _), pool in zip(wanted(p), candidate.pools, strict=True)}
+    savepoint = tx.begin_nested()
+    id = reservations.reserve(
+        tx,
+        request_id=run.id,
+        project_id=run.project_id,
+        host_id=host.id,
+        rank=rank,
+        instance_id=p["instance_id"],
+        vcpus=p["vcpus"],
+        memory_mib=p["memory_mib"],
+        bricks={brick_id: (pool.id, gib) for brick_id, (pool, gib) in bricks.items()},
+        ttl_s=run.world.settings.reservation_ttl_s,
+    )
+    if id is None:
+        savepoint.rollback()
+        return None
+    savepoint.commit()
+    taken = {brick_id: {"id": pool.id, "name": pool.name} for brick_id, (pool, _) in bricks.items()}
+    return {"reservation_id": id, "host": host.name, "host_id": host.id, "pools": taken}
+
+
+def _make_on(run: Run, held: dict[str, Any]) -> None:
+    """Make all bricks on one host; an error says which pool it came from."""
+    p = run.params
+    for brick_id, size_gib, _ in wanted(p):
+        pool = held["pools"][brick_id]["name"]
+        try:
+            if brick_id == p["instance_id"]:
+                _make_root(run, pool)
+            else:
+                create_brick(run, pool, brick_id, size_gib, None)
+        except errors.BrickyardError as error:
+            error.facts["pool"] = pool
+            raise
+
+
+def _make_root(run: Run, pool: str) -> None:
+    p, at = run.params, pools.parse(pool)
+    label = Label(Kind.ROOT, p["instance_id"], run.project_id)
+    image = disk_image(run, p["image"]["id"])
+    run.world.nodes[at.host].import_brick(at.backend, image, label, sizes.gib_to_bytes(p["root_gib"]))
+
+
+def _unmake_on(run: Run, held: dict[str, Any]) -> None:
+    for brick_id, pool in held["pools"].items():
+        kind = Kind.ROOT if brick_id == run.params["instance_id"] else Kind.VOLUME
+        delete_brick(run, pool["name"], name_of(kind, brick_id))
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "boot_instance",
+    (
+        Commit("reserve", do=reserve, undo=unreserve),
+        Act("volumes", do=make_volumes, undo=unmake_volumes),
+        Commit("keep", do=keep, undo=engine.nothing_in),
+        Act("boot", do=boot, undo=unboot),
+        Commit("show", do=show, undo=engine.nothing_in),
+    ),
+    failed=failed,
+    attempts=3,
+    again=elsewhere,
+)

@@ -1,0 +1,36 @@
+"""Every flow there is."""
+
+from __future__ import annotations
+
+from brickyard.flows import (
+    attach_instance,
+    attach_volume,
+    boot_instance,
+    create_snapshot,
+    create_volume,
+    delete_instance,
+    delete_snapshot,
+    delete_volume,
+    detach_instance,
+    detach_volume,
+    extend_volume,
+    revert_volume,
+)
+
+FLOWS = {
+    module.FLOW.name: module.FLOW
+    for module in (
+        create_volume,
+        delete_volume,
+        extend_volume,
+        create_snapshot,
+        delete_snapshot,
+        revert_volume,
+        attach_volume,
+        detach_volume,
+        boot_instance,
+        delete_instance,
+        attach_instance,
+        detach_instance,
+    )
+}

@@ -1,0 +1,123 @@
+"""The conductor: threads that claim flows and run them, and a janitor that keeps leases and clears what expired.
+
+Any number of conductors may share a database. A wake-up carries the id of a flow and only saves the wait until the next
+look at the database: losing one costs a delay and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from brickyard.core import clock
+from brickyard.db import flows as rows
+from brickyard.db import messages, reservations
+from brickyard.db.database import Database
+from brickyard.flows import engine
+
+LOG = logging.getLogger(__name__)
+POLL_S = 1.0
+LEASE_S = 60
+JANITOR_S = 5.0
+KEEP_FLOWS_S = 7 * 86400
+
+
+class Conductor:
+    """`start()` it, `wake()` it when a flow is committed, `stop()` it: running steps end, the rest waits in the log."""
+
+    def __init__(self, db: Database, world: Any, catalogue: Mapping[str, engine.Flow], threads: int = 8) -> None:
+        self.db = db
+        self.owner = str(uuid.uuid4())
+        self.engine = engine.Engine(db, world, catalogue, self.owner)
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._queued: set[str] = set()
+        self._lock = threading.Lock()
+        self._finished: dict[str, threading.Event] = {}
+        self._stopping = threading.Event()
+        names = [f"conductor-{n}" for n in range(threads)]
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
+        self._threads.append(threading.Thread(target=self._tidy, name="janitor", daemon=True))
+        self._threads.append(threading.Thread(target=self._poll, name="poller", daemon=True))
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 20) -> None:
+        """Finish the steps that run, and give back the flows; safe to call twice."""
+        self._stopping.set()
+        self.engine.stopping = True
+        for _ in self._threads:
+            self._queue.put(None)
+        deadline = clock.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - clock.monotonic()))
+
+    def wake(self, id: str) -> None:
+        """A flow was committed: run it now rather than at the next look."""
+        with self._lock:
+            if id in self._queued:
+                return
+            self._queued.add(id)
+        self._queue.put(id)
+
+    def wait(self, id: str, timeout_s: float) -> str | None:
+        """Wait until the flow is over; its status, or None when the time ran out first."""
+        event = self._finished.setdefault(id, threading.Event())
+        deadline = clock.monotonic() + timeout_s
+        try:
+            while True:
+                with self.db.read() as tx:
+                    row = rows.find(tx, id)
+                if row is None or row.status not in rows.OPEN:
+                    return row.status if row else None
+                left_s = deadline - clock.monotonic()
+                if left_s <= 0:
+                    return None
+                event.wait(min(left_s, POLL_S))
+        finally:
+            self._finished.pop(id, None)
+
+    def _work(self) -> None:
+        while (id := self._queue.get()) is not None and not self._stopping.is_set():
+            with self._lock:
+                self._queued.discard(id)
+            try:
+                self.engine.run(id, LEASE_S)
+            except Exception:
+                LOG.exception("flow %s stopped; it is resumed from its log", id)
+                self._release(id)
+            if event := self._finished.get(id):
+                event.set()
+
+    def _release(self, id: str) -> None:
+        try:
+            with self.db.begin() as tx:
+                rows.hold(tx, id, self.owner, owner=None, lease_until=None, not_before=clock.stamp(POLL_S * 2))
+        except Exception:
+            LOG.exception("flow %s could not be released; its lease ends in %s s", id, LEASE_S)
+
+    def _poll(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            try:
+                with self.db.read() as tx:
+                    for id in rows.ready(tx, limit=100):
+                        self.wake(id)
+            except Exception:
+                LOG.exception("looking for flows failed; the next look is in %s s", POLL_S)
+
+    def _tidy(self) -> None:
+        while not self._stopping.wait(JANITOR_S):
+            try:
+                with self.db.begin() as tx:
+                    rows.renew(tx, self.owner, LEASE_S)
+                    reservations.clear_expired(tx, renew_s=LEASE_S)
+                    messages.forget_expired(tx)
+                    rows.forget(tx, clock.stamp(-KEEP_FLOWS_S))
+            except Exception:
+                LOG.exception("tidying failed; it is repeated in %s s", JANITOR_S)

@@ -1,0 +1,81 @@
+"""Create a snapshot of a volume, attached or not, on the volume's own pool.
+
+claim      claim its size there                    undo: give it back
+snapshot   keep the content; a guest is paused     undo: delete the brick
+show       the snapshot is available
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.core import errors, pools
+from brickyard.core.bricks import Kind, Label, name_of
+from brickyard.db import claims, messages, snapshots, store
+from brickyard.db.database import Tx
+from brickyard.flows import engine
+from brickyard.flows.create_volume import delete_brick, give_back
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, snapshot_id: str, volume_id: str, pool: str, pool_id: str, gib: int) -> dict[str, Any]:
+    return {"snapshot_id": snapshot_id, "volume_id": volume_id, "pool": pool, "pool_id": pool_id, "gib": gib}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def claim(run: Run, tx: Tx) -> None:
+    p = run.params
+    if not claims.claim(tx, pool_id=p["pool_id"], brick_id=p["snapshot_id"], gib=p["gib"]):
+        raise errors.NoValidHost(f"Pool {p['pool']} has no room for a snapshot of {p['gib']} GiB.")
+    snapshots.update(tx, p["snapshot_id"], pool_id=p["pool_id"])
+
+
+def unclaim(run: Run, tx: Tx) -> None:
+    give_back(run, tx, run.params["snapshot_id"], run.params["pool_id"], 0)
+    snapshots.update(tx, run.params["snapshot_id"], pool_id=None)
+
+
+def snapshot(run: Run) -> None:
+    p = run.params
+    at = pools.parse(p["pool"])
+    label = Label(Kind.SNAPSHOT, p["snapshot_id"], run.project_id, parent=p["volume_id"])
+    run.world.nodes[at.host].snapshot_brick(at.backend, name_of(Kind.VOLUME, p["volume_id"]), label)
+
+
+def unsnapshot(run: Run) -> None:
+    delete_brick(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["snapshot_id"]))
+
+
+def show(run: Run, tx: Tx) -> None:
+    store.end(tx, "snapshot", run.params["snapshot_id"], "create", ok=True, progress=100)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    store.end(tx, "snapshot", run.params["snapshot_id"], "create", ok=False, fault=error.message)
+    messages.insert(
+        tx,
+        project_id=run.project_id,
+        request_id=run.request_id,
+        resource_type="VOLUME_SNAPSHOT",
+        resource_uuid=run.params["snapshot_id"],
+        action="snapshot_create",
+        detail="snapshot_failed",
+        cause=error.message,
+    )
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "create_snapshot",
+    (
+        Commit("claim", do=claim, undo=unclaim),
+        Act("snapshot", do=snapshot, undo=unsnapshot),
+        Commit("show", do=show, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)

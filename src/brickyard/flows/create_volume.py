@@ -1,0 +1,189 @@
+"""Create a volume: place it, make its brick, show it.
+
+place   claim its size on the best pool that takes it      undo: give the claim back
+brick   make the brick: empty, a copy, or from an image    undo: delete it
+show    the volume is available
+
+A pool that failed is left out of the next attempt.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from brickyard.core import errors, placement, pools, sizes
+from brickyard.core.bricks import Kind, Label, name_of
+from brickyard.db import claims, hosts, images, messages, store, volumes
+from brickyard.db.database import Row, Tx, after_commit
+from brickyard.flows import engine, places
+from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.nodes import verbs
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(
+    *,
+    volume_id: str,
+    size_gib: int,
+    source: dict[str, str] | None,
+    ask: dict[str, Any],
+) -> dict[str, Any]:
+    """`source` is {kind: snapshot | volume | image, id, pool?}; `ask` what placement.Ask takes, as JSON."""
+    return {"volume_id": volume_id, "size_gib": size_gib, "source": source, "ask": ask}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def place(run: Run, tx: Tx) -> dict[str, Any]:
+    volume_id, size_gib = run.params["volume_id"], run.params["size_gib"]
+    excluded = frozenset(past["place"]["pool"] for past in run.tried if "place" in past)
+    pool = claim_best(run, tx, to_ask(run.params["ask"], size_gib, excluded), brick_id=volume_id)
+    row = hosts.find_pool(tx, pool.id)
+    if row is None or volumes.find(tx, volume_id) is None:
+        raise errors.NotFound(f"Volume {volume_id} or pool {pool.name} could not be found.")
+    record_place(tx, volume_id, row)
+    return {"pool": pool.name, "pool_id": pool.id}
+
+
+def unplace(run: Run, tx: Tx) -> None:
+    give_back(run, tx, run.params["volume_id"], run.data["place"]["pool_id"], run.params["size_gib"])
+    volumes.update(tx, run.params["volume_id"], pool_id=None, backend_id=None)
+
+
+def make(run: Run) -> None:
+    create_brick(run, run.data["place"]["pool"], run.params["volume_id"], run.params["size_gib"], run.params["source"])
+
+
+def unmake(run: Run) -> None:
+    delete_brick(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
+
+
+def show(run: Run, tx: Tx) -> None:
+    source = run.params["source"] or {}
+    facts = {"bootable": True} if source.get("kind") == "image" else {}
+    store.end(tx, "volume", run.params["volume_id"], "create", ok=True, fault=None, **facts)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    volume_id = run.params["volume_id"]
+    store.end(tx, "volume", volume_id, "create", ok=False, fault=error.message)
+    action, detail = why(error)
+    messages.insert(
+        tx,
+        project_id=run.project_id,
+        request_id=run.request_id,
+        resource_type="VOLUME",
+        resource_uuid=volume_id,
+        action=action,
+        detail=detail,
+        cause=error.message,
+    )
+
+
+def why(error: errors.BrickyardError) -> tuple[str, str]:
+    """The message's action and detail for an error of a create."""
+    if isinstance(error, errors.NoValidHost):
+        return "schedule", "no_host"
+    if isinstance(error, errors.UnsafeImage):
+        return "copy_image", "image_unacceptable"
+    return "create", "create_failed"
+
+
+def elsewhere(error: errors.BrickyardError) -> bool:
+    """Whether another place may do what this one could not: not when the request itself is at fault."""
+    return not isinstance(error, errors.Invalid | errors.NoValidHost | errors.NotFound)
+
+
+# what boot_instance shares with it -----------------------------------------------------------------------------------
+
+
+def to_ask(ask: dict[str, Any], size_gib: int, excluded: frozenset[str] = frozenset()) -> placement.Ask:
+    """A placement.Ask from its JSON form."""
+    sets = {name: frozenset(ask.get(name) or ()) for name in ("zones", "pinned", "different_host")}
+    return placement.Ask(
+        size_gib=size_gib,
+        extra_specs=ask.get("extra_specs") or {},
+        query=ask.get("query"),
+        near=ask.get("near"),
+        same_host=frozenset(ask["same_host"]) if "same_host" in ask else None,
+        excluded=excluded,
+        **sets,
+    )
+
+
+def claim_best(run: Run, tx: Tx, ask: placement.Ask, *, brick_id: str) -> placement.PoolView:
+    """Claim on the best pool that takes it. The picture in memory first; before a refusal, a fresh one."""
+    book: places.Places = run.world.places
+    verdicts: tuple[placement.Verdict, ...] = ()
+    for fresh in (False, True, True):
+        if fresh:
+            book.refresh(tx)
+        ranking = book.rank_pools(ask)
+        verdicts = ranking.verdicts
+        for candidate in ranking.candidates:
+            pool = candidate.pools[0]
+            if claims.claim(tx, pool_id=pool.id, brick_id=brick_id, gib=ask.size_gib):
+                after_commit(tx, functools.partial(book.claimed, pool.id, ask.size_gib, 1))
+                return pool
+    raise errors.NoValidHost(
+        f"No pool takes a volume of {ask.size_gib} GiB; the flow's refusals say why.",
+        refusals=places.refusals(verdicts),
+    )
+
+
+def record_place(tx: Tx, volume_id: str, pool: Row) -> None:
+    """The volume lies on this pool (a row of hosts.find_pool)."""
+    volumes.update(tx, volume_id, pool_id=pool.id, backend_id=pool.backend_id, availability_zone=pool.availability_zone)
+
+
+def give_back(run: Run, tx: Tx, brick_id: str, pool_id: str, gib: int) -> None:
+    claims.release(tx, brick_id, only_pool_id=pool_id)
+    after_commit(tx, lambda: run.world.places.claimed(pool_id, -gib, -1))
+
+
+def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dict[str, str] | None) -> None:
+    """Make the brick of a volume on a pool, from its source if it has one."""
+    at = pools.parse(pool)
+    node: verbs.Node = run.world.nodes[at.host]
+    label = Label(Kind.VOLUME, volume_id, run.project_id)
+    size_bytes = sizes.gib_to_bytes(size_gib)
+    if source is None:
+        node.create_brick(at.backend, label, size_bytes)
+    elif source["kind"] == "image":
+        node.import_brick(at.backend, disk_image(run, source["id"]), label, size_bytes)
+    else:
+        serial = source["id"] if source["kind"] == "volume" else None
+        origin = name_of(Kind(source["kind"]), source["id"])
+        node.clone_brick(at.backend, origin, label, size_bytes, serial)
+
+
+def delete_brick(run: Run, pool: str, name: str) -> None:
+    at = pools.parse(pool)
+    run.world.nodes[at.host].delete_brick(at.backend, name)
+
+
+def disk_image(run: Run, image_id: str) -> verbs.Image:
+    """The file of a disk image, for a node."""
+    with run.world.db.read() as tx:
+        found = images.find(tx, image_id)
+    if not found or found[0].kind != "disk" or found[0].status != "active":
+        raise errors.Invalid(f"Image {image_id} is no active disk image.", field="imageRef")
+    return verbs.Image(str(run.world.images / found[0].files["disk"]), found[0].format)
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "create_volume",
+    (
+        Commit("place", do=place, undo=unplace),
+        Act("brick", do=make, undo=unmake),
+        Commit("show", do=show, undo=engine.nothing_in),
+    ),
+    failed=failed,
+    attempts=3,
+    again=elsewhere,
+)

@@ -1,0 +1,55 @@
+"""Delete a snapshot.
+
+brick   delete its brick                        undo: none
+gone    remove the row, give the claim back
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.core import errors
+from brickyard.core.bricks import Kind, name_of
+from brickyard.db import claims, store
+from brickyard.db.database import Tx, after_commit
+from brickyard.flows import engine
+from brickyard.flows.create_volume import delete_brick
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, snapshot_id: str, pool: str | None, pool_id: str | None, gib: int) -> dict[str, Any]:
+    """`pool` None: it was never placed, and there is no brick."""
+    return {"snapshot_id": snapshot_id, "pool": pool, "pool_id": pool_id, "gib": gib}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def delete(run: Run) -> None:
+    if run.params["pool"] is not None:
+        delete_brick(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["snapshot_id"]))
+
+
+def gone(run: Run, tx: Tx) -> None:
+    claims.release(tx, run.params["snapshot_id"])
+    store.end(tx, "snapshot", run.params["snapshot_id"], "delete", ok=True)
+    if run.params["pool_id"]:
+        after_commit(tx, lambda: run.world.places.claimed(run.params["pool_id"], -run.params["gib"]))
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    store.end(tx, "snapshot", run.params["snapshot_id"], "delete", ok=False, fault=error.message)
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "delete_snapshot",
+    (
+        Act("brick", do=delete, undo=engine.nothing),
+        Commit("gone", do=gone, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)

@@ -1,0 +1,68 @@
+"""Delete a volume, and with `cascade` its snapshots.
+
+bricks   delete the bricks of the snapshots, then the volume's    undo: none, what is deleted is deleted
+gone     remove the rows, give the claims back
+
+Absence is success, so it may run any number of times. When it fails the volume is error_deleting, and deleting it
+again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.core import errors, pools
+from brickyard.core.bricks import Kind, name_of
+from brickyard.db import claims, store
+from brickyard.db.database import Tx, after_commit
+from brickyard.flows import engine
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, volume_id: str, pool: str | None, pool_id: str | None, gib: int, snapshots: list[str]) -> dict[str, Any]:
+    """`pool` None: it was never placed, and there is no brick."""
+    return {"volume_id": volume_id, "pool": pool, "pool_id": pool_id, "gib": gib, "snapshots": snapshots}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def delete(run: Run) -> None:
+    if run.params["pool"] is None:
+        return
+    at = pools.parse(run.params["pool"])
+    node = run.world.nodes[at.host]
+    for snapshot in run.params["snapshots"]:
+        node.delete_brick(at.backend, name_of(Kind.SNAPSHOT, snapshot))
+    node.delete_brick(at.backend, name_of(Kind.VOLUME, run.params["volume_id"]))
+
+
+def gone(run: Run, tx: Tx) -> None:
+    volume_id = run.params["volume_id"]
+    for snapshot in run.params["snapshots"]:
+        claims.release(tx, snapshot)
+        store.end(tx, "snapshot", snapshot, "delete", ok=True)
+    claims.release(tx, volume_id)
+    store.end(tx, "volume", volume_id, "delete", ok=True)
+    if run.params["pool_id"]:
+        after_commit(tx, lambda: run.world.places.claimed(run.params["pool_id"], -run.params["gib"], -1))
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    for snapshot in run.params["snapshots"]:
+        store.end(tx, "snapshot", snapshot, "delete", ok=False, fault=error.message)
+    store.end(tx, "volume", run.params["volume_id"], "delete", ok=False, fault=error.message)
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "delete_volume",
+    (
+        Act("bricks", do=delete, undo=engine.nothing),
+        Commit("gone", do=gone, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)

@@ -1,0 +1,359 @@
+"""Durable work: steps with do and undo, and a log that commits with the rows it speaks of.
+
+A flow is a list of steps. An `Act` touches the world outside the database: that it starts is written before, that it is
+done after, so a conductor that dies in between repeats it; its do and undo therefore look before they act, and accept
+that the work is done, half done or absent. A `Commit` touches only the database, and commits together with its log
+entry. One transaction holds the end of an Act, all Commits after it, and the start of the next Act.
+
+When a step fails, it is undone and so is all before it, last first. Then the flow begins again (another attempt), if
+its error and its `attempts` allow it, or it is failed, and `failed` writes what the owner of the resource will see.
+An undo that fails is tried again later, for ever, with growing pauses: a flow is never left half undone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from brickyard.core import clock, errors
+from brickyard.db import flows as rows
+from brickyard.db.database import Database, Tx
+
+Data = dict[str, Any] | None
+LOG = logging.getLogger(__name__)
+KEPT = ("refusals", "pools")
+RETRY_PAUSE_S = (1, 2, 5, 15, 60, 300)
+
+# event → the events that may follow it for the same step of the same attempt
+NEXT = {
+    None: {"started", "done", "failed"},
+    "started": {"done", "failed"},
+    "done": {"undone"},
+    "failed": {"undone"},
+    "undone": set[str](),
+}
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a flow, as its steps see it. `data` is what this attempt's steps returned, read from the log."""
+
+    id: str
+    params: dict[str, Any]
+    project_id: str
+    request_id: str | None
+    world: Any
+    attempt: int = 1
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tried: list[dict[str, dict[str, Any]]] = field(default_factory=list)  # the data of the attempts before this one
+    failures: list[errors.BrickyardError] = field(default_factory=list)  # and why each of them failed
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    name: str
+    do: Callable[[Run], Data]
+    undo: Callable[[Run], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    name: str
+    do: Callable[[Run, Tx], Data]
+    undo: Callable[[Run, Tx], None]
+
+
+Step = Act | Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    name: str
+    steps: Sequence[Step]
+    failed: Callable[[Run, Tx, errors.BrickyardError], None]
+    attempts: int = 1
+    again: Callable[[errors.BrickyardError], bool] = lambda error: True  # is another attempt worth it?
+
+
+def nothing(run: Run) -> None:
+    """The undo of an Act that changed nothing."""
+
+
+def nothing_in(run: Run, tx: Tx) -> None:
+    """The undo of a Commit whose rows another step takes care of."""
+
+
+class LostLease(Exception):
+    """Another conductor has taken this flow; whatever we were about to write is no longer ours to write."""
+
+
+Probe = Callable[[str, str], None]  # (point, step): tests raise here; points: before-do after-do before-undo after-undo
+
+
+class Engine:
+    """Runs flows of a catalogue against a world (database, nodes, …)."""
+
+    def __init__(
+        self,
+        db: Database,
+        world: Any,
+        catalogue: Mapping[str, Flow],
+        owner: str,
+        probe: Probe = lambda point, step: None,
+    ) -> None:
+        self.db, self.world, self.catalogue, self.owner, self.probe = db, world, catalogue, owner, probe
+        self.stopping = False  # set it, and runs end after the transaction they are in
+
+    def run(self, id: str, lease_s: float = 60) -> str | None:
+        """Claim the flow and run it, or resume it from its log. Returns its status; None when it was not to be had."""
+        journal = self._claim(id, lease_s)
+        if journal is None:
+            return None
+        try:
+            while journal.status in rows.OPEN:
+                if self.stopping:
+                    self._release(journal)
+                    break
+                if journal.status == "running":
+                    self._forward(journal)
+                elif not self._backward(journal):
+                    break
+        except LostLease:
+            LOG.warning("flow %s was taken over by another conductor", id)
+            return None
+        return journal.status
+
+    def _claim(self, id: str, lease_s: float) -> Journal | None:
+        """Take the flow; one that is new runs its first Commits in the same transaction, which saves one of them."""
+        try:
+            with self.db.begin() as tx:
+                journal = self._read(tx, id, lease_s)
+                if journal is not None and journal.is_new():
+                    self._advance(journal, tx)
+                return journal
+        except Exception:
+            # All of it was rolled back. Taken alone, the step that failed here fails once more, and that is logged.
+            with self.db.begin() as tx:
+                return self._read(tx, id, lease_s)
+
+    def _read(self, tx: Tx, id: str, lease_s: float) -> Journal | None:
+        row = rows.claim(tx, id, self.owner, lease_s)
+        return Journal(row, self.catalogue[row.name], rows.log(tx, id), self) if row is not None else None
+
+    def _forward(self, journal: Journal) -> None:
+        """Run the next Act, if it has been started; then one transaction up to the start of the Act after it."""
+        step = journal.next_step()
+        data: Data = None
+        if isinstance(step, Act) and journal.started(step):
+            try:
+                self.probe("before-do", step.name)
+                data = step.do(journal.run)
+                self.probe("after-do", step.name)
+            except Exception as error:
+                self._fail(journal, step, error)
+                return
+            journal.note(step, "done", data)
+        self._commits(journal)
+
+    def _commits(self, journal: Journal) -> None:
+        """Write what is noted, run the Commits that are next, and start the Act after them or finish the flow."""
+        mark = journal.mark()
+        try:
+            with self.db.begin() as tx:
+                self._advance(journal, tx)
+        except Exception as error:
+            if journal.doing is None:
+                raise
+            journal.rewind(mark)
+            self._fail(journal, journal.doing, error)
+
+    def _advance(self, journal: Journal, tx: Tx) -> None:
+        """The inside of that transaction. `journal.doing` is the Commit that is at it, and None before and after."""
+        journal.doing = None
+        while isinstance(step := journal.next_step(), Commit):
+            journal.doing = step
+            self.probe("before-do", step.name)
+            data = step.do(journal.run, tx)
+            self.probe("after-do", step.name)
+            journal.note(step, "done", data)
+            journal.doing = None
+        if step is None:
+            journal.status = "done"
+        else:
+            journal.note(step, "started", None)
+        journal.write(tx)
+
+    def _fail(self, journal: Journal, step: Step, error: Exception) -> None:
+        """From here the flow unwinds; with it is written what was noted and not yet written."""
+        if isinstance(error, LostLease):
+            raise error
+        known = error if isinstance(error, errors.BrickyardError) else errors.BrickyardError(_text(error))
+        if known is not error:
+            LOG.exception("flow %s (%s): step %s failed", journal.run.id, journal.flow.name, step.name, exc_info=error)
+        journal.note(step, "failed", {"type": type(known).__name__, "message": known.message, **_kept(known)})
+        journal.status, journal.error = "unwinding", known
+        with self.db.begin() as tx:
+            refusals = known.facts.get("refusals")
+            journal.write(tx, error=known.message, **({"refusals": refusals} if refusals else {}))
+
+    def _backward(self, journal: Journal) -> bool:
+        """Undo up to the next Act, or end the unwinding. False when that failed: the flow is tried again later."""
+        try:
+            if isinstance(step := journal.last_step(), Act):
+                self.probe("before-undo", step.name)
+                step.undo(journal.run)
+                self.probe("after-undo", step.name)
+                journal.note(step, "undone", None)
+            with self.db.begin() as tx:
+                while isinstance(step := journal.last_step(), Commit):
+                    self.probe("before-undo", step.name)
+                    if journal.done(step):
+                        step.undo(journal.run, tx)
+                    self.probe("after-undo", step.name)
+                    journal.note(step, "undone", None)
+                if step is None:
+                    self._end_attempt(journal, tx)
+                journal.write(tx)
+        except LostLease:
+            raise
+        except Exception as error:
+            self._pause(journal, errors.UndoFailed(journal.error or errors.BrickyardError(), error))
+            return False
+        return True
+
+    def _end_attempt(self, journal: Journal, tx: Tx) -> None:
+        error = journal.error or errors.BrickyardError()
+        if journal.run.attempt < journal.flow.attempts and journal.flow.again(error):
+            journal.next_attempt()
+        else:
+            journal.flow.failed(journal.run, tx, error)
+            journal.status = "failed"
+
+    def _release(self, journal: Journal) -> None:
+        with self.db.begin() as tx:
+            rows.hold(tx, journal.run.id, self.owner, owner=None, lease_until=None)
+
+    def _pause(self, journal: Journal, error: errors.BrickyardError) -> None:
+        """Release the flow, to be tried again later."""
+        pause_s = RETRY_PAUSE_S[min(journal.setbacks, len(RETRY_PAUSE_S) - 1)]
+        LOG.error("flow %s (%s): %s; next try in %s s", journal.run.id, journal.flow.name, error.message, pause_s)
+        with self.db.begin() as tx:
+            rows.hold(
+                tx,
+                journal.run.id,
+                self.owner,
+                error=error.message,
+                owner=None,
+                lease_until=None,
+                not_before=clock.stamp(pause_s),
+                setbacks=journal.setbacks + 1,
+            )
+
+
+class Journal:
+    """The log of one flow in memory: what is written, and what is noted to be written next."""
+
+    def __init__(self, row: Any, flow: Flow, log: Sequence[Any], engine: Engine) -> None:
+        self.flow, self.engine = flow, engine
+        self.status: str = row.status
+        self.run = Run(row.id, row.params, row.project_id, row.request_id, engine.world, row.attempt)
+        self.error: errors.BrickyardError | None = None
+        self.setbacks: int = row.setbacks
+        self.doing: Commit | None = None
+        self.last: dict[str, str] = {}  # step → its latest event in this attempt
+        self.order: list[str] = []
+        self.unwritten: list[dict[str, Any]] = []
+        self.seq = 0
+        past: dict[int, dict[str, dict[str, Any]]] = {}
+        for entry in log:
+            self.seq = entry.seq + 1
+            if entry.event == "failed" and entry.attempt < row.attempt:
+                self.run.failures.append(_rebuild(entry.data or {}))
+            if entry.event == "done":
+                past.setdefault(entry.attempt, {})[entry.step] = entry.data or {}
+            if entry.attempt == row.attempt:
+                self._apply(entry.step, entry.event, entry.data)
+        self.run.tried = [past.get(n, {}) for n in range(1, row.attempt)]
+
+    def _apply(self, step: str, event: str, data: Data) -> None:
+        assert event in NEXT[self.last.get(step)], f"{step}: {event} after {self.last.get(step)}"
+        if step not in self.last:
+            self.order.append(step)
+        self.last[step] = event
+        if event == "done":
+            self.run.data[step] = data or {}
+        elif event == "failed":
+            self.error = _rebuild(data or {})
+
+    def note(self, step: Step, event: str, data: Data) -> None:
+        self._apply(step.name, event, data)
+        self.unwritten.append(
+            {"seq": self.seq, "attempt": self.run.attempt, "step": step.name, "event": event, "data": data}
+        )
+        self.seq += 1
+
+    def write(self, tx: Tx, **values: Any) -> None:
+        """Write the notes and the flow's status, as its owner, or raise LostLease."""
+        if self.status in ("done", "failed"):
+            values |= {"finished_at": clock.stamp(), "lease_until": None}
+        if not rows.hold(tx, self.run.id, self.engine.owner, status=self.status, attempt=self.run.attempt, **values):
+            raise LostLease
+        rows.append(tx, self.run.id, self.unwritten)
+        self.unwritten = []
+
+    def mark(self) -> tuple[int, int]:
+        return len(self.unwritten), self.seq
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Forget the notes of a transaction that was rolled back before it wrote them."""
+        kept, self.seq = mark
+        for entry in self.unwritten[kept:]:
+            del self.last[entry["step"]], self.run.data[entry["step"]]
+            self.order.remove(entry["step"])
+        del self.unwritten[kept:]
+
+    def next_step(self) -> Step | None:
+        """The first step that is not done."""
+        return next((step for step in self.flow.steps if self.last.get(step.name) != "done"), None)
+
+    def last_step(self) -> Step | None:
+        """The latest step that is not undone."""
+        names = [name for name in self.order if self.last[name] != "undone"]
+        return next((step for step in self.flow.steps if names and step.name == names[-1]), None)
+
+    def is_new(self) -> bool:
+        """Nothing has ever been done for it."""
+        return self.status == "running" and self.seq == 0
+
+    def started(self, step: Step) -> bool:
+        return self.last.get(step.name) == "started"
+
+    def done(self, step: Step) -> bool:
+        return self.last.get(step.name) == "done"
+
+    def next_attempt(self) -> None:
+        self.run.tried.append(self.run.data)
+        self.run.failures.append(self.error or errors.BrickyardError())
+        self.run.attempt += 1
+        self.run.data, self.last, self.order, self.error, self.status = {}, {}, [], None, "running"
+
+
+def _kept(error: errors.BrickyardError) -> dict[str, Any]:
+    """The facts of an error that its log entry keeps: why others were refused, and the pools that are to blame."""
+    return {name: error.facts[name] for name in KEPT if error.facts.get(name)}
+
+
+def _rebuild(data: dict[str, Any]) -> errors.BrickyardError:
+    """The error of a log entry, of its own class where that takes a message."""
+    kind = getattr(errors, str(data.get("type")), errors.BrickyardError)
+    if not issubclass(kind, errors.BrickyardError) or kind in (errors.ToolFailed, errors.UndoFailed):
+        kind = errors.BrickyardError
+    error: errors.BrickyardError = kind(str(data.get("message", "")))
+    error.facts.update({name: data[name] for name in KEPT if data.get(name)})
+    return error
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,82 @@
+"""Extend a volume, attached or not.
+
+claim   claim the difference on its pool                 undo: give the difference back
+grow    grow the brick; a running guest is told          undo: none, a brick never shrinks
+size    the volume has its new size
+
+When the brick grew and its reply was lost, the volume keeps its old size and a repeat finds the brick large enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.core import errors, pools, sizes
+from brickyard.core.bricks import Kind, name_of
+from brickyard.db import claims, messages, store
+from brickyard.db.database import Tx, after_commit
+from brickyard.flows import engine
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, volume_id: str, pool: str, pool_id: str, old_gib: int, new_gib: int) -> dict[str, Any]:
+    return {"volume_id": volume_id, "pool": pool, "pool_id": pool_id, "old_gib": old_gib, "new_gib": new_gib}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def claim(run: Run, tx: Tx) -> None:
+    p = run.params
+    if not claims.grow(tx, pool_id=p["pool_id"], brick_id=p["volume_id"], gib=p["new_gib"]):
+        raise errors.NoValidHost(f"Pool {p['pool']} has no room for {p['new_gib'] - p['old_gib']} GiB more.")
+    after_commit(tx, lambda: run.world.places.claimed(p["pool_id"], p["new_gib"] - p["old_gib"]))
+
+
+def unclaim(run: Run, tx: Tx) -> None:
+    p = run.params
+    claims.shrink(tx, pool_id=p["pool_id"], brick_id=p["volume_id"], gib=p["old_gib"])
+    after_commit(tx, lambda: run.world.places.claimed(p["pool_id"], p["old_gib"] - p["new_gib"]))
+
+
+def grow(run: Run) -> None:
+    at = pools.parse(run.params["pool"])
+    name = name_of(Kind.VOLUME, run.params["volume_id"])
+    run.world.nodes[at.host].grow_brick(at.backend, name, sizes.gib_to_bytes(run.params["new_gib"]))
+
+
+def size(run: Run, tx: Tx) -> None:
+    new_gib = run.params["new_gib"]
+    store.end(tx, "volume", run.params["volume_id"], "extend", ok=True, size_gib=new_gib, target_gib=None, fault=None)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    """Without room nothing was touched, and the volume is what it was; a driver that failed leaves error_extending."""
+    volume_id = run.params["volume_id"]
+    untouched = isinstance(error, errors.NoValidHost)
+    store.end(tx, "volume", volume_id, "extend", ok=untouched, target_gib=None, fault=error.message)
+    messages.insert(
+        tx,
+        project_id=run.project_id,
+        request_id=run.request_id,
+        resource_type="VOLUME",
+        resource_uuid=volume_id,
+        action="extend",
+        detail="no_host" if untouched else "extend_failed",
+        cause=error.message,
+    )
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "extend_volume",
+    (
+        Commit("claim", do=claim, undo=unclaim),
+        Act("grow", do=grow, undo=engine.nothing),
+        Commit("size", do=size, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)

@@ -1,0 +1,20 @@
+"""What the steps of a flow work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brickyard.core.settings import Service
+from brickyard.db.database import Database
+from brickyard.flows.places import Places
+from brickyard.nodes.directory import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    db: Database
+    nodes: Directory
+    places: Places
+    settings: Service
+    images: Path  # the directory of the image store: one file per SHA-256

@@ -1,0 +1,125 @@
+"""A disk in QEMU's words: the block node that opens the file, and the device that the guest sees.
+
+The format is always stated and never guessed, and no other file is ever opened on the word of an image: what QEMU may
+read is decided here and not in a header that a tenant wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from brickyard.core import bricks, errors
+from brickyard.hypervisor.machine import Disk
+
+FORMATS = frozenset({"raw", "qcow2", "vdi"})
+SERIAL_CHARACTERS = 20  # what the virtio block device has room for
+NODE_CHARACTERS = 24  # of the id: QEMU's node names end at 31 characters
+QCOW2_MAGIC = b"QFI\xfb"
+QCOW2_BACKING = slice(8, 16)  # offset of the backing file's name, 0 where there is none
+QCOW2_INCOMPATIBLE = slice(72, 80)
+QCOW2_EXTERNAL_DATA = 1 << 2
+
+
+def check_words(disk: Disk) -> None:
+    """Raise Invalid for a serial or a format that no disk can have."""
+    if not re.fullmatch(bricks.UUID, disk.serial):
+        raise errors.Invalid(f"{disk.serial!r} is not the id of a volume: give a lower-case uuid", field="serial")
+    if disk.format not in FORMATS:
+        raise errors.Invalid(f"format {disk.format!r} is not one of {', '.join(sorted(FORMATS))}", field="format")
+
+
+def check_growth(format: str, serial: str) -> None:
+    """Raise GuestError for a format that QEMU cannot make larger."""
+    if format == "vdi":
+        raise errors.GuestError(
+            f"disk {serial} is a vdi image, which cannot grow in use: detach it, extend the volume, attach it"
+        )
+
+
+def check(disk: Disk) -> None:
+    """Raise unless the disk exists here and may be given to a guest."""
+    check_words(disk)
+    try:
+        status = os.stat(disk.path)
+    except OSError as failed:
+        raise errors.GuestError(f"disk {disk.serial} cannot be used: {failed}; open its volume first") from failed
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISBLK(status.st_mode):
+        raise errors.GuestError(f"disk {disk.serial}: {disk.path} is neither a file nor a block device; give its path")
+    if disk.format == "qcow2":
+        _check_qcow2(disk)
+
+
+def _check_qcow2(disk: Disk) -> None:
+    """Refuse an image whose content lies elsewhere: without the other file the guest would read zeros for data."""
+    with open(disk.path, "rb") as file:
+        header = file.read(104)
+    if header[:4] != QCOW2_MAGIC:
+        raise errors.UnsafeImage(f"disk {disk.serial}: {disk.path} is no qcow2 image; state the format that it has")
+    if any(header[QCOW2_BACKING]):
+        raise errors.UnsafeImage(f"disk {disk.serial} has a backing file, which is never followed; flatten it first")
+    version, incompatible = header[4:8], int.from_bytes(header[QCOW2_INCOMPATIBLE], "big")
+    if version != b"\0\0\0\2" and incompatible & QCOW2_EXTERNAL_DATA:
+        raise errors.UnsafeImage(
+            f"disk {disk.serial} keeps its data in another file; convert it to a plain image first"
+        )
+
+
+def node_name(serial: str) -> str:
+    return f"disk-{serial.replace('-', '')[:NODE_CHARACTERS]}"
+
+
+def device_id(serial: str) -> str:
+    return f"disk-{serial}"
+
+
+def serial_of(qdev: str) -> str | None:
+    """The serial of the disk whose device QEMU calls `qdev` (an id or a path); None if it is not one of ours."""
+    match = re.search(rf"(?:^|/)disk-({bricks.UUID})(?:/|$)", qdev)
+    return match[1] if match else None
+
+
+def node(disk: Disk) -> dict[str, Any]:
+    """The block node. What the guest discards, or fills with zeros, is given back to the pool."""
+    cache = {"direct": _is_direct(disk.path), "no-flush": False}
+    kind = "host_device" if stat.S_ISBLK(os.stat(disk.path).st_mode) else "file"
+    file = {"driver": kind, "filename": disk.path, "aio": "threads", "discard": "unmap", "cache": cache}
+    words: dict[str, Any] = {
+        "driver": disk.format,
+        "node-name": node_name(disk.serial),
+        "read-only": disk.read_only,
+        "cache": cache,
+        "discard": "unmap",
+        "detect-zeroes": "off" if disk.read_only else "unmap",
+        "file": {**file, "read-only": disk.read_only},
+    }
+    if disk.format == "qcow2":
+        words["backing"] = None
+    return words
+
+
+def device(disk: Disk, slot: str) -> dict[str, Any]:
+    return {
+        "driver": "virtio-blk-pci",
+        "id": device_id(disk.serial),
+        "bus": slot,
+        "drive": node_name(disk.serial),
+        "serial": disk.serial[:SERIAL_CHARACTERS],
+        # The cache of the host is told to the guest as what it is: one that a flush empties.
+        "write-cache": "on",
+        # Without this QEMU's lock on the file keeps a second guest out.
+        "share-rw": disk.shared,
+    }
+
+
+def _is_direct(path: str) -> bool:
+    """Whether the page cache of the host can be passed by. It cannot on tmpfs; writeback is as safe, with flushes."""
+    try:
+        descriptor = os.open(Path(path), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return False
+    os.close(descriptor)
+    return True

@@ -1,0 +1,105 @@
+"""Disks of a running guest: plugged in, taken out, grown. Each is found in QEMU before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from brickyard.core import errors
+from brickyard.core.bricks import Did
+from brickyard.hypervisor import disks, qmp
+from brickyard.hypervisor.machine import Disk
+
+UNPLUGGED = "DEVICE_DELETED"
+UNPLUG_REFUSED = "DEVICE_UNPLUG_GUEST_ERROR"
+
+
+def serials(monitor: qmp.Monitor) -> list[str]:
+    """The disks that the guest has, by their devices."""
+    found = (disks.serial_of(block.get("qdev", "")) for block in monitor.execute("query-block"))
+    return sorted(serial for serial in found if serial is not None)
+
+
+def attach(monitor: qmp.Monitor, disk: Disk) -> Did:
+    if disk.serial in serials(monitor):
+        return Did.ALREADY
+    disks.check(disk)
+    slot = _free_slot(monitor)
+    _forget_node(monitor, disk.serial)  # of an earlier attempt that died between the two commands below
+    monitor.execute("blockdev-add", disks.node(disk))
+    try:
+        monitor.execute("device_add", disks.device(disk, slot))
+    except errors.GuestError:
+        _forget_node(monitor, disk.serial)
+        raise
+    return Did.CHANGED
+
+
+def detach(monitor: qmp.Monitor, id: str, serial: str, *, timeout_s: float) -> Did:
+    """Ask the guest for the disk, wait until it lets go, close the file. A repeat goes on where this one stopped."""
+    device = disks.device_id(serial)
+    is_plugged = serial in serials(monitor)
+    if is_plugged:
+        if not monitor.execute("query-status")["running"]:
+            raise errors.GuestError(f"guest {id} is paused and cannot release disk {serial}; resume it, then repeat")
+        _ask_for(monitor, device)
+        event = monitor.wait(frozenset({UNPLUGGED, UNPLUG_REFUSED}), device, timeout_s=timeout_s)
+        if event != UNPLUGGED and serial in serials(monitor):
+            why = "refused" if event == UNPLUG_REFUSED else f"did not within {timeout_s:g} s"
+            raise errors.GuestError(
+                f"guest {id} was asked to release disk {serial} and {why}; the disk is still attached: "
+                "unmount it inside the guest or stop the guest, then repeat"
+            )
+    was_open = _forget_node(monitor, serial)
+    return Did.CHANGED if is_plugged or was_open else Did.ALREADY
+
+
+def resized(monitor: qmp.Monitor, id: str, serial: str, size_bytes: int) -> Did:
+    node = _node(monitor, serial)
+    if node is None:
+        raise errors.NotFound(f"guest {id} has no disk {serial}")
+    if node["image"]["virtual-size"] >= size_bytes:
+        return Did.ALREADY
+    disks.check_growth(node["drv"], serial)
+    monitor.execute("block_resize", {"node-name": node["node-name"], "size": size_bytes})
+    return Did.CHANGED
+
+
+def _ask_for(monitor: qmp.Monitor, device: str) -> None:
+    try:
+        monitor.execute("device_del", {"id": device})
+    except qmp.Refused as refused:
+        # The guest was asked before and has not answered yet (an error without a class of its own), or the device
+        # has gone since we looked. Both are what we want: go on waiting, or find it gone.
+        if "unplug" not in refused.message and refused.facts["kind"] != "DeviceNotFound":
+            raise
+
+
+def _node(monitor: qmp.Monitor, serial: str) -> dict[str, Any] | None:
+    name = disks.node_name(serial)
+    nodes: list[dict[str, Any]] = monitor.execute("query-named-block-nodes")
+    return next((node for node in nodes if node["node-name"] == name), None)
+
+
+def _forget_node(monitor: qmp.Monitor, serial: str) -> bool:
+    """Close the file of a disk that has no device. Whether it was open."""
+    if _node(monitor, serial) is None:
+        return False
+    monitor.execute("blockdev-del", {"node-name": disks.node_name(serial)})
+    return True
+
+
+def _free_slot(monitor: qmp.Monitor) -> str:
+    for port in _ports(monitor.execute("query-pci")):
+        if not port["pci_bridge"].get("devices"):
+            return str(port["qdev_id"])
+    raise errors.GuestError(
+        "every slot for disks is taken; detach one first, or boot the guest again with all its disks"
+    )
+
+
+def _ports(buses: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for bus in buses:
+        for device in bus["devices"]:
+            if "pci_bridge" in device and device["qdev_id"].startswith("slot"):
+                yield device

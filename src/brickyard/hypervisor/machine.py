@@ -1,0 +1,80 @@
+"""The contract of a hypervisor: run instances on this host. `qemu.py` is the real one, `memory.py` the simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from brickyard.core.bricks import Did
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One disk of a guest. `serial` is what the guest sees and what detaches it: the id of the volume."""
+
+    serial: str
+    path: str
+    format: str  # raw | qcow2 | vdi
+    read_only: bool = False
+    shared: bool = False  # other guests may have it too: a volume of a multiattach type
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Everything that is needed to start an instance. Paths exist on this host."""
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mib: int
+    disks: tuple[Disk, ...] = ()  # the root disk first, where there is one
+    kernel: str | None = None  # boot this kernel instead of the first disk
+    initrd: str | None = None
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A guest as it is found on the host, also one that a former run of the service started."""
+
+    id: str
+    status: str  # running | paused | stopped (its process ended by itself)
+    pid: int | None
+    serials: tuple[str, ...]
+
+
+class Hypervisor(Protocol):
+    """Every verb may run twice and may die in the middle. Raises GuestError, NotFound."""
+
+    def check(self) -> None:
+        """Raise GuestError, saying what to do, unless guests can be run here."""
+
+    def acceleration(self) -> str:
+        """kvm or tcg: as configured, or found out by trying."""
+
+    def boot(self, guest: Guest) -> Did: ...
+
+    def destroy(self, id: str) -> Did:
+        """Stop the guest and remove everything of it (process, socket, log); the disks are not touched."""
+
+    def stop(self, id: str) -> Did: ...
+
+    def attach(self, id: str, disk: Disk) -> Did:
+        """Plug a disk into a running guest."""
+
+    def detach(self, id: str, serial: str) -> Did:
+        """Unplug a disk and wait until the guest has released it; ALREADY when there is none or no such guest."""
+
+    def resized(self, id: str, serial: str, size_bytes: int) -> Did:
+        """Tell a running guest that a disk has grown. For qcow2 this is what grows the image; a vdi in use cannot grow,
+        and raises GuestError."""
+
+    def pause(self, id: str) -> Did:
+        """Stop the virtual processors and flush all disks, so that the files on the host are consistent."""
+
+    def resume(self, id: str) -> Did: ...
+
+    def console(self, id: str, max_bytes: int = 65536) -> str:
+        """The end of the serial console's log."""
+
+    def list(self) -> list[Running]: ...

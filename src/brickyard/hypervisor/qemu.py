@@ -1,0 +1,283 @@
+"""The real hypervisor: one QEMU process per guest, which lives on when the service that started it ends.
+
+What is known of a guest is on disk (`home`) and in its process (`process`, `qmp`); nothing is kept in memory, so that
+a new service finds what the old one left. Every verb takes the guest's lock, looks, and only then acts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from brickyard.brick import shell
+from brickyard.core import clock, errors
+from brickyard.core.bricks import Did
+from brickyard.hypervisor import accel, arguments, disks, home, hotplug, limits, process, qmp
+from brickyard.hypervisor.home import Home, Record
+from brickyard.hypervisor.machine import Disk, Guest, Running
+
+BINARY = "qemu-system-x86_64"
+SLOTS = 8  # disks that can be plugged in later, besides those of the start
+START_S = 60.0
+LOCK_S = 90.0  # longer than the longest verb, so that a waiting one fails only when something is really stuck
+QUIT_S = 10.0
+TERMINATE_S = 5.0
+KILL_S = 10.0
+
+
+class Qemu:
+    """Guests under one state directory. Any number of these objects, in any number of processes, may share it."""
+
+    def __init__(
+        self,
+        state_dir: str | os.PathLike[str],
+        *,
+        accel: str = "auto",
+        binary: str = BINARY,
+        slots: int = SLOTS,
+        stop_s: float = 30.0,
+        detach_s: float = 30.0,
+        group: Path = limits.GROUP,
+    ) -> None:
+        if accel not in ("auto", "kvm", "tcg"):
+            raise errors.Invalid(f"accel {accel!r} is not one of auto, kvm, tcg", field="accel")
+        self._state = Path(state_dir).resolve()  # the command line of a guest names it, and is compared with it
+        self._accel, self._binary, self._slots = accel, binary, slots
+        self._stop_s, self._detach_s, self._group = stop_s, detach_s, group
+
+    def check(self) -> None:
+        """Raise GuestError, saying what to do, unless guests can be run here."""
+        if shutil.which(self._binary) is None:
+            raise errors.GuestError(f"{self._binary} is not installed: apt install qemu-system-x86")
+        try:
+            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as failed:
+            raise errors.GuestError(
+                f"{self._state} cannot be made: {failed}; choose another state directory"
+            ) from failed
+        if not os.access(self._state, os.W_OK | os.X_OK):
+            raise errors.GuestError(f"{self._state} is not writable; give it to the user of this service")
+        if self._accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            raise errors.GuestError(
+                "/dev/kvm does not open: load the module kvm, join the group kvm, or set accel to auto"
+            )
+
+    def acceleration(self) -> str:
+        """kvm or tcg. With "auto" the first call tries, which takes a moment; a running host answers from a note."""
+        return self._found_acceleration if self._accel == "auto" else self._accel
+
+    @functools.cached_property
+    def _found_acceleration(self) -> str:
+        return accel.choose(self._state, self._binary)
+
+    def boot(self, guest: Guest) -> Did:
+        at = self._home(guest.id)
+        if guest.vcpus < 1 or guest.memory_mib < 1:
+            raise errors.Invalid("a guest needs at least 1 processor and 1 MiB of memory", field="vcpus")
+        with at.locked(timeout_s=LOCK_S):
+            if self._is_up(at):
+                return Did.ALREADY
+            if len({disk.serial for disk in guest.disks}) != len(guest.disks):
+                raise errors.Invalid(f"guest {guest.id} was given one disk twice", field="disks")
+            for disk in guest.disks:
+                disks.check(disk)
+            self._start(guest, at)
+            return Did.CHANGED
+
+    def destroy(self, id: str) -> Did:
+        at = self._home(id)
+        with at.locked(timeout_s=LOCK_S):
+            was_there = at.path.exists() or process.find(at) is not None
+            if was_there:
+                self._end(at)
+                at.remove()
+            return Did.CHANGED if was_there else Did.ALREADY
+
+    def stop(self, id: str) -> Did:
+        """Press the power button, wait, then switch off. The guest stays listed as stopped, and can be booted again."""
+        at = self._home(id)
+        with at.locked(timeout_s=LOCK_S):
+            record, pid = at.read(), process.find(at)
+            if pid is None:
+                return Did.ALREADY
+            # The processors of a paused guest do not run, so that it would never see the button.
+            if record is not None and not record.paused:
+                with contextlib.suppress(errors.GuestError), qmp.connected(at.path, id) as monitor:
+                    monitor.execute("system_powerdown")
+                process.wait(pid, at, timeout_s=self._stop_s)
+            self._end(at)
+            return Did.CHANGED
+
+    def attach(self, id: str, disk: Disk) -> Did:
+        with self._running(id) as (at, record, monitor):
+            did = hotplug.attach(monitor, disk)
+            kept = [other for other in record.guest.disks if other.serial != disk.serial]
+            self._note(at, record, (*kept, disk))
+            return did
+
+    def detach(self, id: str, serial: str) -> Did:
+        at = self._home(id)
+        with at.locked(timeout_s=LOCK_S):
+            record = at.read()
+            if record is None:
+                return Did.ALREADY
+            kept = tuple(disk for disk in record.guest.disks if disk.serial != serial)
+            did = Did.CHANGED if len(kept) < len(record.guest.disks) else Did.ALREADY
+            if process.find(at) is not None:
+                with qmp.connected(at.path, id) as monitor:
+                    did = hotplug.detach(monitor, id, serial, timeout_s=self._detach_s)
+            self._note(at, record, kept)
+            return did
+
+    def resized(self, id: str, serial: str, size_bytes: int) -> Did:
+        with self._running(id) as (_, _, monitor):
+            return hotplug.resized(monitor, id, serial, size_bytes)
+
+    def pause(self, id: str) -> Did:
+        """QEMU's own `stop` waits for all requests in flight and flushes every disk before it answers."""
+        with self._running(id) as (at, record, monitor):
+            did = Did.ALREADY
+            if monitor.execute("query-status")["running"]:
+                monitor.execute("stop")
+                did = Did.CHANGED
+            at.write(dataclasses.replace(record, paused=True))
+            return did
+
+    def resume(self, id: str) -> Did:
+        with self._running(id) as (at, record, monitor):
+            did = Did.ALREADY
+            if not monitor.execute("query-status")["running"]:
+                monitor.execute("cont")
+                did = Did.CHANGED
+            at.write(dataclasses.replace(record, paused=False))
+            return did
+
+    def console(self, id: str, max_bytes: int = 65536) -> str:
+        at = self._home(id)
+        if not at.path.exists():
+            raise errors.NotFound(f"there is no guest {id} on this host")
+        at.trim_console()
+        return at.console(max_bytes)
+
+    def list(self) -> list[Running]:
+        found = []
+        for at in home.all_homes(self._state):
+            at.trim_console()
+            try:
+                record = at.read()
+            except errors.GuestError:
+                record = None  # one damaged record hides no other guest, and its own process is still shown
+            if record is not None or process.find(at) is not None:
+                found.append(self._look(at, record))
+        return found
+
+    def _home(self, id: str) -> Home:
+        return Home(self._state, id)
+
+    def _look(self, at: Home, record: Record | None) -> Running:
+        """The state of one guest; of one that is busy with a command, as it was before that command."""
+        pid = process.find(at)
+        serials = tuple(disk.serial for disk in record.guest.disks) if record else ()
+        if pid is None:
+            return Running(at.id, "stopped", None, serials)
+        status = "paused" if record and record.paused else "running"
+        with contextlib.suppress(errors.GuestError), at.locked(timeout_s=0), qmp.connected(at.path, at.id) as monitor:
+            status = "running" if monitor.execute("query-status")["running"] else "paused"
+            serials = tuple(hotplug.serials(monitor))
+        return Running(at.id, status, pid, serials)
+
+    @contextlib.contextmanager
+    def _running(self, id: str) -> Iterator[tuple[Home, Record, qmp.Monitor]]:
+        """The guest's record and monitor, under its lock. NotFound without a guest, GuestError if it does not run."""
+        at = self._home(id)
+        with at.locked(timeout_s=LOCK_S):
+            record = at.read()
+            if record is None:
+                raise errors.NotFound(f"there is no guest {id} on this host")
+            if process.find(at) is None:
+                raise errors.GuestError(f"guest {id} is stopped; boot it first")
+            with qmp.connected(at.path, id) as monitor:
+                yield at, record, monitor
+
+    def _note(self, at: Home, record: Record, now: tuple[Disk, ...]) -> None:
+        at.write(dataclasses.replace(record, guest=dataclasses.replace(record.guest, disks=now)))
+
+    def _is_up(self, at: Home) -> bool:
+        """Whether the guest runs already. What a crash left half started is ended, so that it can be started again."""
+        if process.find(at) is None:
+            return False
+        record = at.read()
+        try:
+            with qmp.connected(at.path, at.id) as monitor:
+                same = monitor.execute("query-uuid")["UUID"] == at.id
+        except qmp.Silent as silent:
+            if record is not None and record.started:
+                # It did run once and may be writing to its disks: that is for a person, or a destroy, to end.
+                raise errors.GuestError(
+                    f"guest {at.id} runs and does not answer ({silent}); destroy it first"
+                ) from silent
+            same = False
+        if not same or record is None:
+            self._end(at)
+            return False
+        if not record.started:
+            at.write(dataclasses.replace(record, started=True))
+        return True
+
+    def _start(self, guest: Guest, at: Home) -> None:
+        acceleration = self.acceleration()
+        slots = len(guest.disks) + self._slots
+        if slots > arguments.SLOTS_MAX:
+            raise errors.Invalid(f"a guest has room for {arguments.SLOTS_MAX - self._slots} disks", field="disks")
+        is_new = not at.path.exists()
+        at.create()
+        at.clean()
+        at.write(Record(guest))
+        try:
+            with qmp.socket_path(at.path, str(os.getpid())) as socket:
+                command = arguments.of_guest(
+                    guest, at, binary=self._binary, acceleration=acceleration, slots=slots, qmp=socket
+                )
+                shell.run(arguments.detached(command, at), timeout_s=START_S)
+                pid = self._answering(at)
+            limits.apply(guest, pid, self._group)
+            at.write(Record(guest, started=True))
+        except (errors.BrickError, errors.GuestError, OSError) as failed:
+            self._end(at)
+            if is_new:
+                at.remove()
+            raise errors.GuestError(f"guest {guest.id} could not be started: {failed}") from failed
+
+    def _answering(self, at: Home) -> int:
+        """Wait until the monitor of a new guest answers. The pid of its process."""
+        deadline = clock.monotonic() + START_S
+        while process.search(at):
+            with contextlib.suppress(qmp.Silent), qmp.connected(at.path, at.id):
+                pid = process.find(at)
+                if pid is not None:
+                    return pid
+            if clock.monotonic() > deadline:
+                raise errors.GuestError(f"it does not answer after {START_S:g} s; look at the load of this host")
+            time.sleep(home.POLL_S)
+        raise errors.GuestError(at.complaint() or "QEMU ended without a word; look at the memory of this host")
+
+    def _end(self, at: Home) -> None:
+        """End every process of the guest, gently first, and remove what they leave. The record and the log stay."""
+        pids = process.search(at)
+        if pids:
+            with contextlib.suppress(errors.GuestError), qmp.connected(at.path, at.id) as monitor:
+                monitor.execute("quit")
+                process.wait(pids[0], at, timeout_s=QUIT_S)
+        for pid in pids:
+            if not process.end(pid, at, terminate_s=TERMINATE_S, kill_s=KILL_S):
+                raise errors.GuestError(
+                    f"process {pid} of guest {at.id} does not end; look at the storage of its disks"
+                )
+        at.clean()
+        limits.release(at.id, self._group)

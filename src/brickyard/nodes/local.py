@@ -1,0 +1,232 @@
+"""A node in this process: the verbs, done with brick and the hypervisor. A call is a call."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from brickyard.brick import driver as contract
+from brickyard.core import errors
+from brickyard.core.bricks import Connection, Did, Found, Label, parse
+from brickyard.hypervisor import machine
+from brickyard.nodes import verbs
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Backend:
+    """A section of the configuration, or a backend made through the API; `driver` is None while it is down."""
+
+    name: str
+    driver_name: str
+    volume_backend_name: str
+    availability_zone: str
+    load: Callable[[], contract.Driver]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    from_api: bool = False
+    driver: contract.Driver | None = None
+    why_down: str | None = None
+
+
+class LocalNode:
+    """`make(name, options)` builds a Backend from what the API was given."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        labels: Mapping[str, str],
+        vcpus: int,
+        memory_mib: int,
+        backends: list[Backend],
+        hypervisor: machine.Hypervisor | None,
+        make: Callable[[str, Mapping[str, Any]], Backend],
+    ) -> None:
+        self.host, self.labels, self.vcpus, self.memory_mib = host, labels, vcpus, memory_mib
+        self.hypervisor, self.make = hypervisor, make
+        self.backends = {backend.name: backend for backend in backends}
+        self._lock = threading.Lock()
+        self._held: dict[str, threading.Lock] = {}  # guest → who pauses it, one at a time
+
+    # what is here -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load every backend, each failing alone; let go on what a former run of this node had paused and died."""
+        for backend in list(self.backends.values()):
+            self._load(backend)
+        for guest in self.guests():
+            if guest.status == "paused" and self.hypervisor:
+                self.hypervisor.resume(guest.id)
+
+    def report(self) -> verbs.Report:
+        return verbs.Report(
+            host=self.host,
+            labels=self.labels,
+            vcpus=self.vcpus,
+            memory_mib=self.memory_mib,
+            hypervisor=type(self.hypervisor).__name__.lower() if self.hypervisor else None,
+            backends=[self._report(backend) for backend in list(self.backends.values())],
+        )
+
+    def add_backend(self, name: str, options: Mapping[str, Any]) -> verbs.BackendReport:
+        with self._lock:
+            if name not in self.backends:
+                backend = self.make(name, options)
+                self._load(backend)
+                if backend.driver is None:
+                    raise errors.BrickError(f"Backend {name} does not work: {backend.why_down}")
+                self.backends[name] = backend
+        return self._report(self.backends[name])
+
+    def remove_backend(self, name: str) -> Did:
+        with self._lock:
+            return Did.CHANGED if self.backends.pop(name, None) else Did.ALREADY
+
+    def _load(self, backend: Backend) -> None:
+        try:
+            driver = backend.load()
+            driver.check()
+            backend.driver, backend.why_down = driver, None
+        except Exception as error:
+            backend.driver, backend.why_down = None, str(error)
+            LOG.error("backend %s is down: %s", backend.name, error)
+
+    def _report(self, backend: Backend) -> verbs.BackendReport:
+        if backend.driver is None:
+            self._load(backend)
+        usage = capabilities = None
+        why_down = backend.why_down
+        if backend.driver is not None:
+            try:
+                usage, capabilities = backend.driver.usage(), backend.driver.capabilities
+            except Exception as error:
+                why_down = str(error)
+        return verbs.BackendReport(
+            name=backend.name,
+            driver=backend.driver_name,
+            volume_backend_name=backend.volume_backend_name,
+            availability_zone=backend.availability_zone,
+            options=backend.options,
+            from_api=backend.from_api,
+            up=why_down is None,
+            why_down=why_down,
+            usage=usage,
+            capabilities=capabilities,
+        )
+
+    def _driver(self, backend: str) -> contract.Driver:
+        found = self.backends.get(backend)
+        if found is None:
+            raise errors.Unavailable(f"Host {self.host} has no backend {backend}; it has: {', '.join(self.backends)}.")
+        if found.driver is None:
+            raise errors.Unavailable(f"Backend {backend} of host {self.host} is down: {found.why_down}")
+        return found.driver
+
+    # bricks -------------------------------------------------------------------------------------------------------
+
+    def create_brick(self, backend: str, label: Label, size_bytes: int) -> Did:
+        return self._driver(backend).create(label, size_bytes)
+
+    def clone_brick(self, backend: str, source: str, label: Label, size_bytes: int, serial: str | None = None) -> Did:
+        driver = cast(contract.Cloner, self._driver(backend))
+        with self._paused(serial):
+            return driver.clone(source, label, size_bytes)
+
+    def import_brick(self, backend: str, image: verbs.Image, label: Label, size_bytes: int) -> Did:
+        driver = cast(contract.Importer, self._driver(backend))
+        return driver.import_image(label, image.path, image.format, size_bytes)
+
+    def snapshot_brick(self, backend: str, name: str, label: Label) -> Did:
+        driver = cast(contract.Snapshotter, self._driver(backend))
+        with self._paused(_serial(name)):
+            return driver.snapshot(name, label)
+
+    def revert_brick(self, backend: str, name: str, snapshot: str) -> Did:
+        return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot)
+
+    def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
+        driver = self._driver(backend)
+        guests = self._guests_with(_serial(name))
+        if not guests or self.hypervisor is None:
+            return driver.grow(name, size_bytes)
+        if driver.open(name).format == "raw":
+            driver.grow(name, size_bytes)
+        for guest in guests:
+            self.hypervisor.resized(guest, _serial(name), size_bytes)
+        # QEMU has grown an image that has a header of its own; the driver records the new size, or finds it grown.
+        return driver.grow(name, size_bytes)
+
+    def delete_brick(self, backend: str, name: str) -> Did:
+        return self._driver(backend).delete(name)
+
+    def open_brick(self, backend: str, name: str) -> Connection:
+        return self._driver(backend).open(name)
+
+    def close_brick(self, backend: str, name: str) -> Did:
+        return self._driver(backend).close(name)
+
+    def bricks(self, backend: str) -> list[Found]:
+        return list(self._driver(backend).list())
+
+    # guests -------------------------------------------------------------------------------------------------------
+
+    def boot(self, boot: verbs.Boot) -> Did:
+        guest = machine.Guest(
+            id=boot.id,
+            name=boot.name,
+            vcpus=boot.vcpus,
+            memory_mib=boot.memory_mib,
+            disks=tuple(self._disk(disk) for disk in boot.disks),
+            kernel=boot.kernel,
+            initrd=boot.initrd,
+            cmdline=boot.cmdline,
+        )
+        return self._hypervisor().boot(guest)
+
+    def destroy(self, id: str) -> Did:
+        return self._hypervisor().destroy(id)
+
+    def attach(self, id: str, disk: verbs.BrickDisk) -> Did:
+        return self._hypervisor().attach(id, self._disk(disk))
+
+    def detach(self, id: str, serial: str) -> Did:
+        return self._hypervisor().detach(id, serial)
+
+    def console(self, id: str, max_bytes: int = 65536) -> str:
+        return self._hypervisor().console(id, max_bytes)
+
+    def guests(self) -> list[machine.Running]:
+        return self.hypervisor.list() if self.hypervisor else []
+
+    def _hypervisor(self) -> machine.Hypervisor:
+        if self.hypervisor is None:
+            raise errors.Unavailable(f"Host {self.host} runs no instances: no hypervisor is configured there.")
+        return self.hypervisor
+
+    def _disk(self, disk: verbs.BrickDisk) -> machine.Disk:
+        found = self._driver(disk.backend).open(disk.brick)
+        return machine.Disk(disk.serial, found.path, found.format, read_only=disk.read_only, shared=disk.shared)
+
+    def _guests_with(self, serial: str) -> list[str]:
+        """The running guests of this node that have the disk, in one order for everybody who holds several."""
+        return sorted(g.id for g in self.guests() if serial in g.serials and g.status != "stopped")
+
+    @contextlib.contextmanager
+    def _paused(self, serial: str | None) -> Iterator[None]:
+        """Hold the guests that use a disk, if there are any: it is flushed, and what is copied is consistent."""
+        with contextlib.ExitStack() as held:
+            for guest in self._guests_with(serial) if serial else ():
+                held.enter_context(self._held.setdefault(guest, threading.Lock()))
+                held.callback(self._hypervisor().resume, guest)
+                self._hypervisor().pause(guest)
+            yield
+
+
+def _serial(name: str) -> str:
+    found = parse(name)
+    return found[1] if found else name

@@ -1,0 +1,128 @@
+"""The verbs of a node: everything that a conductor may ask of the host that holds the disks and runs the guests.
+
+Each is idempotent, with names and ids chosen by the caller: a node may be asked twice, may die in the middle, may
+answer after the asker gave up. Arguments and results are plain values, so that a verb can travel. `backend` is the name
+of a section of the node's configuration. Errors: those of the drivers and the hypervisor, and Unavailable when the
+backend is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
+from brickyard.hypervisor.machine import Running
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A disk image that this node can read: its file and the format that it claims."""
+
+    path: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """One backend as it is now. Down: `why_down` says the reason, usage and capabilities may be missing."""
+
+    name: str  # the section
+    driver: str
+    volume_backend_name: str
+    availability_zone: str
+    options: Mapping[str, Any]  # reserved_percentage, max_over_subscription_ratio, extra_capabilities
+    from_api: bool  # made through the API, and not in the configuration
+    up: bool
+    why_down: str | None = None
+    usage: Usage | None = None
+    capabilities: Capabilities | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a host says of itself, in full."""
+
+    host: str
+    labels: Mapping[str, str]
+    vcpus: int
+    memory_mib: int
+    hypervisor: str | None  # None: no instances run here
+    backends: Sequence[BackendReport]
+
+
+@dataclass(frozen=True, slots=True)
+class BrickDisk:
+    """A disk of a guest: a brick of this node."""
+
+    backend: str
+    brick: str
+    serial: str
+    read_only: bool = False
+    shared: bool = False  # several guests may have it
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """An instance to run. With a kernel it boots that, otherwise from its first disk."""
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mib: int
+    disks: tuple[BrickDisk, ...] = ()
+    kernel: str | None = None
+    initrd: str | None = None
+    cmdline: str = ""
+
+
+class Node(Protocol):
+    def report(self) -> Report: ...
+
+    # bricks -------------------------------------------------------------------------------------------------------
+
+    def create_brick(self, backend: str, label: Label, size_bytes: int) -> Did: ...
+
+    def clone_brick(self, backend: str, source: str, label: Label, size_bytes: int, serial: str | None = None) -> Did:
+        """A brick with the content of another one of this backend; `serial` names the disk of a running guest that
+        must be paused meanwhile, so that what is copied is consistent."""
+
+    def import_brick(self, backend: str, image: Image, label: Label, size_bytes: int) -> Did: ...
+
+    def snapshot_brick(self, backend: str, name: str, label: Label) -> Did:
+        """Keep the content of a brick; a guest of this node that uses it is paused meanwhile."""
+
+    def revert_brick(self, backend: str, name: str, snapshot: str) -> Did: ...
+
+    def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
+        """Also while a guest of this node uses it, which is told."""
+
+    def delete_brick(self, backend: str, name: str) -> Did: ...
+
+    def open_brick(self, backend: str, name: str) -> Connection: ...
+
+    def close_brick(self, backend: str, name: str) -> Did: ...
+
+    def bricks(self, backend: str) -> list[Found]: ...
+
+    # backends -----------------------------------------------------------------------------------------------------
+
+    def add_backend(self, name: str, options: Mapping[str, Any]) -> BackendReport:
+        """Serve a backend that was made through the API; raises Invalid for options that no driver takes."""
+
+    def remove_backend(self, name: str) -> Did: ...
+
+    # guests -------------------------------------------------------------------------------------------------------
+
+    def boot(self, boot: Boot) -> Did: ...
+
+    def destroy(self, id: str) -> Did: ...
+
+    def attach(self, id: str, disk: BrickDisk) -> Did: ...
+
+    def detach(self, id: str, serial: str) -> Did: ...
+
+    def console(self, id: str, max_bytes: int = 65536) -> str: ...
+
+    def guests(self) -> list[Running]: ...

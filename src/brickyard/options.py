@@ -1,0 +1,165 @@
+"""Every option of the configuration file, in one table. `config.py` reads by it; `scripts/docs` prints it.
+
+A row is: section, name, kind, default (as text; None: nothing, or found out as the help says), help. Section BACKEND
+stands for each section that `enabled_backends` names. Kinds are the keys of `config.KINDS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from brickyard.core import settings
+
+DEFAULT, BACKEND = "DEFAULT", "BACKEND"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    section: str
+    name: str
+    kind: str
+    default: str | None
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """What may stand there, in words."""
+        if self.choices:
+            return ", ".join(self.choices)
+        words = {
+            "number": "a whole number",
+            "ratio": "a number",
+            "flag": "true or false",
+            "list": "names with commas between them",
+            "labels": "name=value pairs with commas between them",
+            "port": "a port from 1 to 65535",
+            "json": "a JSON object",
+            "regex": "a regular expression",
+        }.get(self.kind, "text")
+        if self.minimum is not None and self.maximum is not None:
+            return f"{words} from {self.minimum:g} to {self.maximum:g}"
+        return f"{words} from {self.minimum:g}" if self.minimum is not None else words
+
+
+QUOTA_NAMES = {"per_volume_gigabytes": "per_volume_size_limit"}  # the one that operators know by another name
+
+
+def quota_option(resource: str) -> str:
+    return QUOTA_NAMES.get(resource, f"quota_{resource}")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - the one kind of error that a parser raises
+    return value
+
+
+def labels(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    labels = {name.strip(): value.strip() for name, _, value in pairs}
+    if not all(equals and name.strip() and value.strip() for name, equals, value in pairs) or len(labels) != len(pairs):
+        raise ValueError("not name=value pairs")
+    return labels
+
+
+def finite(number: float | None) -> float:
+    if number is None or not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def regex(text: str) -> str:
+    re.compile(text)
+    return text
+
+
+# fmt: off
+TABLE: tuple[Option, ...] = (
+    Option(DEFAULT, "state_path", "text", None, "Directory of the database, the images, the guests and, unless a section says otherwise, the bricks. The command line and BRICKYARD_STATE_DIR win over it."),
+    Option(DEFAULT, "host", "text", None, "Name of this host in pools and services. Default: the host name of the machine."),
+    Option(DEFAULT, "my_ip", "text", "127.0.0.1", "An address of this host, for other options to refer to as $my_ip."),
+    Option(DEFAULT, "osapi_volume_listen", "text", "127.0.0.1", "Address that the API listens on. Other than loopback needs auth_strategy = token."),
+    Option(DEFAULT, "osapi_volume_listen_port", "port", "8776", "Port that the API listens on."),
+    Option(DEFAULT, "public_endpoint", "text", None, "URL that links in answers begin with, when a proxy stands in front. Default: as the request came."),
+    Option(DEFAULT, "auth_strategy", "choice", "none", "none: every caller is an administrator, on loopback only. token: static tokens, see `brickyard token`. The older name noauth means none.", choices=("none", "token", "noauth")),
+    Option(DEFAULT, "project_id_regex", "regex", r"[0-9a-f\-]+", "What a project id in a URL looks like."),
+    Option(DEFAULT, "osapi_max_limit", "number", "1000", "The longest page of a list.", minimum=1),
+    Option(DEFAULT, "default_volume_type", "text", None, "Volume type of requests that name none. Default: none."),
+    Option(DEFAULT, "storage_availability_zone", "text", "nova", "Availability zone of backends that name none, and of requests that name none."),
+    Option(DEFAULT, "allow_availability_zone_fallback", "flag", "false", "Whether a request for an unknown zone is served in the default one."),
+    Option(DEFAULT, "enabled_backends", "list", None, "Sections of this file, one backend each. Default: one raw backend, named local, under the state directory."),
+    Option(DEFAULT, "multi_backend_support", "flag", "false", "Older spelling: makes multi_backend_configs count."),
+    Option(DEFAULT, "multi_backend_configs", "list", None, "Older spelling of enabled_backends."),
+    Option(DEFAULT, "service_down_time", "number", "60", "Seconds without a report after which a host counts as down.", minimum=1),
+    Option(DEFAULT, "report_interval", "number", "10", "Seconds between two reports of a host.", minimum=1),
+    Option(DEFAULT, "no_snapshot_gb_quota", "flag", "false", "Whether snapshots are left out of the gigabytes quota."),
+    Option(DEFAULT, "reservation_ttl", "number", "600", "Seconds after which a reservation that nobody turned into an instance is cleared.", minimum=10),
+    Option(DEFAULT, "reserve_hosts", "number", "3", "How many of the best hosts a boot reserves at a time.", minimum=1, maximum=32),
+    Option(DEFAULT, "max_attempts", "number", "3", "How often a boot or create is tried on other hosts before it fails.", minimum=1, maximum=32),
+    Option(DEFAULT, "conductor_threads", "number", "16", "Flows that run at the same time.", minimum=1, maximum=256),
+    Option(DEFAULT, "image_max_gigabytes", "number", "64", "The largest image file that is accepted, in GiB.", minimum=1),
+    *(Option(DEFAULT, quota_option(name), "number", str(limit), f"Default quota of a project: {name.replace('_', ' ')}; -1 is unlimited.", minimum=-1) for name, limit in settings.QUOTAS.items()),
+    Option("database", "connection", "text", None, "URL of the database. Default: brickyard.db in the state directory. This release runs on SQLite."),
+    Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults."),
+    Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
+    Option("host", "vcpus", "number", None, "Virtual processors for instances. Default: the machine's, less a sixteenth from eight up.", minimum=0),
+    Option("host", "memory_mib", "number", None, "Memory for instances, in MiB. Default: the machine's, less a tenth and at least 512.", minimum=0),
+    Option("host", "hypervisor", "choice", "qemu", "What runs instances here; none: storage only; memory: a simulation for tests.", choices=("qemu", "memory", "none")),
+    Option("host", "acceleration", "choice", "auto", "Of QEMU. auto tries KVM with a small guest, and falls back to emulation.", choices=("auto", "kvm", "tcg")),
+    Option(BACKEND, "volume_driver", "text", "raw", "The driver, by our name or by the name that older configurations use."),
+    Option(BACKEND, "volume_backend_name", "text", None, "Name that volume types match; sections may share one. Default: the name of the section."),
+    Option(BACKEND, "backend_availability_zone", "text", None, "Availability zone of this backend. Default: storage_availability_zone."),
+    Option(BACKEND, "reserved_percentage", "number", "0", "Percentage of the storage that is never promised.", minimum=0, maximum=100),
+    Option(BACKEND, "max_over_subscription_ratio", "ratio", "1.0", "How often thin storage may be promised. 1.0: never more than there is.", minimum=1, maximum=1000),
+    Option(BACKEND, "extra_capabilities", "json", "{}", "Further capabilities for extra specs to match."),
+)
+
+PATH = ("path", "Directory of the bricks, absolute; its parent must exist. Default: bricks/<section> in the state directory.")
+# Options of the drivers: (name, help) each. The drivers themselves check the values when they load.
+DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "raw": (PATH, ("preallocate", "true: a volume takes its whole size at once. Default: false, sparse files.")),
+    "qcow2": (PATH, ("preallocation", "off, metadata, falloc or full. Default: off."), ("cluster_size", "A power of two from 512 to 2M. Default: 64k.")),
+    "vdi": (PATH,),
+    "memory": (("capacity_gib", "Size of the simulated storage. Default: 1024."), ("preallocate", "true: behaves as thick storage. Default: false.")),
+}
+# fmt: on
+
+# Options of other services' files for local storage. They are not misspelt, and mean nothing here: a warning says so.
+# fmt: off
+UNUSED = (
+    "backend_host", "chap_password", "chap_username", "disk_geometry", "filter_function", "goodness_function",
+    "image_upload_use_cinder_backend", "image_volume_cache_enabled", "image_volume_cache_max_count",
+    "image_volume_cache_max_size_gb", "iscsi_helper", "iscsi_ip_address", "iscsi_protocol", "lvm_conf_file",
+    "lvm_mirrors", "lvm_share_target", "lvm_suppress_fd_warnings", "num_volume_device_scan_tries", "nvmet_ns_id",
+    "nvmet_port_id", "report_discard_supported", "target_helper", "target_ip_address", "target_port", "target_prefix",
+    "target_protocol", "target_secondary_ip_addresses", "use_chap_auth", "volume_clear", "volume_clear_ionice",
+    "volume_clear_size", "volume_dd_blocksize", "volumes_dir", "volume_name_template", "snapshot_name_template",
+)
+# fmt: on
+
+# Options of drivers whose names are settled and which this release does not contain: kept, for the day that it does.
+LATER = ("volume_group", "lvm_type", "available_devices", *UNUSED)
+
+
+def of_section(section: str) -> dict[str, Option]:
+    return {option.name: option for option in TABLE if option.section == section}
+
+
+def of_driver(driver: str) -> tuple[str, ...]:
+    """Names of the driver's own options."""
+    return tuple(name for name, _help in DRIVERS.get(driver, ()))
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """The option that a misspelt name is close to."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)), None)

@@ -1,0 +1,185 @@
+"""Who may do what: the rule names that operators know, enforced by oslo.policy.
+
+A decision depends on the rule, the roles, and whether the resource is in the caller's project: the answers are
+remembered by these, since the same few are asked again and again.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from brickyard.core import errors
+
+ADMIN = "rule:admin_api"
+MEMBER = "rule:admin_api or (role:member and project_id:%(project_id)s)"
+READER = "rule:admin_api or (role:reader and project_id:%(project_id)s)"
+
+# fmt: off
+RULES: dict[str, str] = {
+    "context_is_admin": "role:admin",
+    "admin_api": "rule:context_is_admin",
+    # volumes
+    "volume:create": MEMBER,
+    "volume:create_from_image": MEMBER,
+    "volume:get": READER,
+    "volume:get_all": READER,
+    "volume:update": MEMBER,
+    "volume:delete": MEMBER,
+    "volume:force_delete": ADMIN,
+    "volume:extend": MEMBER,
+    "volume:extend_attached_volume": MEMBER,
+    "volume:revert_to_snapshot": MEMBER,
+    "volume:multiattach": MEMBER,
+    "volume:update_readonly_flag": MEMBER,
+    "volume:get_volume_metadata": READER,
+    "volume:create_volume_metadata": MEMBER,
+    "volume:update_volume_metadata": MEMBER,
+    "volume:delete_volume_metadata": MEMBER,
+    "volume_extension:volume_tenant_attribute": READER,
+    "volume_extension:volume_host_attribute": ADMIN,
+    "volume_extension:volume_mig_status_attribute": ADMIN,
+    "volume_extension:volume_encryption_metadata": READER,
+    "volume_extension:volume_image_metadata:show": READER,
+    "volume_extension:volume_image_metadata:set": MEMBER,
+    "volume_extension:volume_image_metadata:remove": MEMBER,
+    "volume_extension:volume_actions:attach": MEMBER,
+    "volume_extension:volume_actions:detach": MEMBER,
+    "volume_extension:volume_actions:reserve": MEMBER,
+    "volume_extension:volume_actions:unreserve": MEMBER,
+    "volume_extension:volume_actions:begin_detaching": MEMBER,
+    "volume_extension:volume_actions:roll_detaching": MEMBER,
+    "volume_extension:volume_actions:initialize_connection": MEMBER,
+    "volume_extension:volume_actions:terminate_connection": MEMBER,
+    "volume_extension:volume_admin_actions:reset_status": ADMIN,
+    "volume_extension:volume_admin_actions:force_delete": ADMIN,
+    "volume_extension:volume_admin_actions:force_detach": ADMIN,
+    # snapshots
+    "volume:get_all_snapshots": READER,
+    "volume:get_snapshot": READER,
+    "volume:create_snapshot": MEMBER,
+    "volume:update_snapshot": MEMBER,
+    "volume:delete_snapshot": MEMBER,
+    "volume:get_snapshot_metadata": READER,
+    "volume:update_snapshot_metadata": MEMBER,
+    "volume:delete_snapshot_metadata": MEMBER,
+    "volume_extension:extended_snapshot_attributes": READER,
+    "volume_extension:snapshot_actions:update_snapshot_status": MEMBER,
+    "volume_extension:snapshot_admin_actions:reset_status": ADMIN,
+    "volume_extension:snapshot_admin_actions:force_delete": ADMIN,
+    # attachments
+    "volume:attachment_create": MEMBER,
+    "volume:attachment_update": MEMBER,
+    "volume:attachment_delete": MEMBER,
+    "volume:attachment_complete": MEMBER,
+    "volume:multiattach_bootable_volume": MEMBER,
+    # messages
+    "message:get": READER,
+    "message:get_all": READER,
+    "message:delete": MEMBER,
+    # types
+    "volume_extension:type_get": READER,
+    "volume_extension:type_get_all": READER,
+    "volume_extension:type_create": ADMIN,
+    "volume_extension:type_update": ADMIN,
+    "volume_extension:type_delete": ADMIN,
+    "volume_extension:access_types_extra_specs": READER,
+    "volume_extension:access_types_qos_specs_id": ADMIN,
+    "volume_extension:types_extra_specs:index": READER,
+    "volume_extension:types_extra_specs:show": READER,
+    "volume_extension:types_extra_specs:read_sensitive": ADMIN,
+    "volume_extension:types_extra_specs:create": ADMIN,
+    "volume_extension:types_extra_specs:update": ADMIN,
+    "volume_extension:types_extra_specs:delete": ADMIN,
+    "volume_extension:volume_type_access": MEMBER,
+    "volume_extension:volume_type_access:addProjectAccess": ADMIN,
+    "volume_extension:volume_type_access:removeProjectAccess": ADMIN,
+    "volume_extension:volume_type_access:get_all_for_type": ADMIN,
+    # quotas and limits
+    "volume_extension:quotas:show": READER,
+    "volume_extension:quotas:update": ADMIN,
+    "volume_extension:quotas:delete": ADMIN,
+    "volume_extension:quota_classes:get": ADMIN,
+    "volume_extension:quota_classes:update": ADMIN,
+    "limits_extension:used_limits": READER,
+    # services, hosts and pools
+    "volume_extension:services:index": ADMIN,
+    "volume_extension:services:update": ADMIN,
+    "volume_extension:hosts": ADMIN,
+    "volume_extension:capabilities": ADMIN,
+    "scheduler_extension:scheduler_stats:get_pools": ADMIN,
+    # own API
+    "brickyard:host_get": ADMIN,
+    "brickyard:host_update": ADMIN,
+    "brickyard:pool_get": ADMIN,
+    "brickyard:pool_create": ADMIN,
+    "brickyard:pool_update": ADMIN,
+    "brickyard:pool_delete": ADMIN,
+    "brickyard:flavor_get": READER,
+    "brickyard:flavor_create": ADMIN,
+    "brickyard:flavor_delete": ADMIN,
+    "brickyard:image_get": READER,
+    "brickyard:image_create": MEMBER,
+    "brickyard:image_publish": ADMIN,
+    "brickyard:image_upload": MEMBER,
+    "brickyard:image_delete": MEMBER,
+    "brickyard:instance_get": READER,
+    "brickyard:instance_boot": MEMBER,
+    "brickyard:instance_delete": MEMBER,
+    "brickyard:instance_console": MEMBER,
+    "brickyard:instance_attach": MEMBER,
+    "brickyard:instance_detach": MEMBER,
+    "brickyard:reservation_get": READER,
+    "brickyard:reservation_clear": MEMBER,
+    "brickyard:reservation_renew": MEMBER,
+    "brickyard:flow_get": READER,
+    "brickyard:explain": MEMBER,
+}
+# fmt: on
+
+
+class Policy:
+    """Decides by the defaults of RULES and the operator's file, if there is one.
+
+    A file is read now, so that a mistake in it stops the start. Without one the first question loads the library, or
+    `warm` before it: it takes a good part of the time that a start has.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._answers: dict[tuple[str, tuple[str, ...], bool], bool] = {}
+        if file is not None:
+            self.warm()
+
+    def warm(self) -> None:
+        """Load what decides."""
+        self._enforcer.load_rules()
+
+    @functools.cached_property
+    def _enforcer(self) -> Any:
+        from oslo_config import cfg
+        from oslo_policy import policy as oslo
+
+        config = cfg.ConfigOpts()
+        config([], project="brickyard", default_config_files=[])
+        enforcer = oslo.Enforcer(config, policy_file=str(self._file or "no-policy-file"))
+        enforcer.suppress_default_change_warnings = True
+        enforcer.register_defaults([oslo.RuleDefault(name, check) for name, check in RULES.items()])
+        return enforcer
+
+    def allows(self, rule: str, caller: Any, project_id: str | None = None) -> bool:
+        """Whether `caller` (a Caller) passes `rule` for a resource of `project_id`; None: of its own project."""
+        same = project_id is None or project_id == caller.project_id
+        question = (rule, caller.roles, same)
+        answer = self._answers.get(question)
+        if answer is None:
+            creds = {"roles": list(caller.roles), "project_id": "own", "user_id": caller.user_id}
+            answer = bool(self._enforcer.enforce(rule, {"project_id": "own" if same else "other"}, creds))
+            self._answers[question] = answer
+        return answer
+
+    def check(self, rule: str, caller: Any, project_id: str | None = None) -> None:
+        """Raise Forbidden unless `allows`."""
+        if not self.allows(rule, caller, project_id):
+            raise errors.Forbidden(f"Policy doesn't allow {rule} to be performed.")

@@ -1,0 +1,1 @@
+"""The storage library beyond the contract of a driver."""

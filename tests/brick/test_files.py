@@ -1,0 +1,164 @@
+"""What file bricks promise beyond the contract: their modes, their locks, and what others leave in a pool."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brickyard import brick
+from brickyard.brick import faults, labels, qcow2, raw, vdi
+from brickyard.core import errors
+from brickyard.core.bricks import Did
+
+SIZE = 4 * brick.MIB
+
+
+def volume() -> brick.Label:
+    return brick.Label(brick.Kind.VOLUME, str(uuid.uuid4()), "demo")
+
+
+@pytest.mark.parametrize("kind", [raw, qcow2, vdi])
+def test_every_file_of_a_pool_is_for_its_owner_alone(tmp_path: Path, kind: Any) -> None:
+    driver = kind.driver(str(tmp_path))
+    one, two = volume(), volume()
+    driver.create(one, SIZE)
+    driver.clone(one.name, two, SIZE)
+    driver.grow(one.name, 2 * SIZE)
+    assert {stat.S_IMODE(entry.stat().st_mode) for entry in os.scandir(tmp_path)} == {0o600}
+
+
+def test_a_long_copy_does_not_keep_other_bricks_waiting(tmp_path: Path) -> None:
+    driver = raw.driver(str(tmp_path))
+    source, clone, other = volume(), volume(), volume()
+    driver.create(source, SIZE)
+    copying, go_on = threading.Event(), threading.Event()
+    slow = threading.Thread(target=driver.clone, args=(source.name, clone, SIZE))
+
+    def hook(name: str) -> None:
+        if name == "before copy" and threading.current_thread() is slow:
+            copying.set()
+            assert go_on.wait(30)
+
+    with faults.installed(hook):
+        slow.start()
+        assert copying.wait(30)
+        assert driver.create(other, SIZE) is Did.CHANGED
+        assert driver.find(clone.name) is None
+        go_on.set()
+        slow.join()
+    assert driver.find(clone.name) is not None
+
+
+def test_what_is_not_a_brick_is_neither_listed_nor_touched(tmp_path: Path) -> None:
+    driver = raw.driver(str(tmp_path))
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / volume().name).mkdir()
+    assert list(driver.list()) == []
+
+
+def test_a_file_without_a_label_is_listed_and_never_taken_for_ours(tmp_path: Path) -> None:
+    driver, label = raw.driver(str(tmp_path)), volume()
+    (tmp_path / label.name).write_bytes(bytes(SIZE))
+    [found] = driver.list()
+    assert (found.label, found.size_bytes) == (None, SIZE)
+    for verb in (lambda: driver.create(label, SIZE), lambda: driver.grow(label.name, 2 * SIZE)):
+        with pytest.raises(errors.BrickMismatch, match="label"):
+            verb()
+
+
+def test_a_brick_of_another_format_is_refused(tmp_path: Path) -> None:
+    label = volume()
+    qcow2.driver(str(tmp_path)).create(label, SIZE)
+    with pytest.raises(errors.BrickMismatch, match="qcow2"):
+        raw.driver(str(tmp_path)).open(label.name)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"kind": "volume"}', b"[" * 60000, b"\xff"])
+def test_a_broken_label_is_an_error_that_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    driver, label = raw.driver(str(tmp_path)), volume()
+    driver.create(label, SIZE)
+    Path(labels.path_of(str(tmp_path), label.name)).write_bytes(content)
+    assert [found.label for found in driver.list()] == [None]
+    with pytest.raises(errors.BrickMismatch, match="restore it or move it away"):
+        driver.open(label.name)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_what_is_no_file_where_a_label_should_be_holds_up_nobody(tmp_path: Path, kind: str) -> None:
+    driver, label = raw.driver(str(tmp_path)), volume()
+    driver.create(label, SIZE)
+    path = Path(labels.path_of(str(tmp_path), label.name))
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)  # an open that waited for a writer would wait for ever
+    elif kind == "link":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    assert [found.label for found in driver.list()] == [None]
+    with pytest.raises(errors.BrickMismatch, match="restore it or move it away"):
+        driver.open(label.name)
+
+
+def test_a_label_of_a_later_release_is_read(tmp_path: Path) -> None:
+    driver, label = raw.driver(str(tmp_path)), volume()
+    driver.create(label, SIZE)
+    path = Path(labels.path_of(str(tmp_path), label.name))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2, "colour": "red"}))
+    assert driver.create(label, SIZE) is Did.ALREADY
+
+
+def test_the_size_is_true_after_a_running_guest_has_grown_its_image(tmp_path: Path) -> None:
+    driver, label = qcow2.driver(str(tmp_path)), volume()
+    driver.create(label, SIZE)
+    subprocess.run(["qemu-img", "resize", "-q", "-f", "qcow2", tmp_path / label.name, str(2 * SIZE)], check=True)
+    assert driver.open(label.name).size_bytes == 2 * SIZE
+    assert driver.usage().provisioned_bytes == 2 * SIZE
+    assert driver.grow(label.name, 2 * SIZE) is Did.CHANGED  # the label learns of it
+    assert driver.grow(label.name, 2 * SIZE) is Did.ALREADY
+
+
+def test_a_pool_that_is_gone_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    driver = brick.Guard(raw.driver(str(tmp_path / "absent")), "pool-1")
+    with pytest.raises(errors.BrickError, match="mount or create it"):
+        driver.check()
+    with pytest.raises(errors.BrickError, match="pool-1"):
+        driver.create(volume(), SIZE)
+
+
+def test_what_never_came_to_be_is_deleted_from_a_read_only_pool_too(tmp_path: Path) -> None:
+    """An undo would try for ever otherwise, and the boot with it: there is no lock to be had."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a pool")
+    try:
+        driver, there, absent = raw.driver(str(tmp_path)), volume(), volume()
+        driver.create(there, SIZE)
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+        assert driver.delete(absent.name) == Did.ALREADY
+        with pytest.raises(OSError, match="Read-only"):
+            driver.delete(there.name)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_the_library_needs_nothing_but_the_standard_library_and_core() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import brickyard.brick\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "others = {n for n in new if n not in sys.stdlib_module_names} - {'brickyard'}\n"
+        "parts = {n.split('.')[1] for n in sys.modules if n.startswith('brickyard.')}\n"
+        "assert not others, others\n"
+        "assert parts == {'brick', 'core'}, parts\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,305 @@
+"""What every driver promises. A driver's own test file says how to make it; the promises are all here."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brickyard.brick.driver import Cloner, Importer, Reverter, Snapshotter
+from brickyard.brick.guard import Guard
+from brickyard.core import errors
+from brickyard.core.bricks import Did, Kind, Label, name_of
+
+from .content import MIB, SIZE, fill, holds, snapshot_of, volume
+from .deaths import DeathContract
+
+
+class DriverContract(DeathContract):
+    def make(self, pool: Path) -> Any:
+        """The driver over `pool`; called again for the same pool it finds what the first one left."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def driver(self, pool: Path) -> Guard:
+        driver = Guard(self.make(pool), "under test")
+        driver.check()
+        return driver
+
+    # create, find, list, delete -----------------------------------------------------------------------------------
+
+    def test_create_makes_a_brick_that_is_found_and_reads_as_zeros(self, driver: Guard) -> None:
+        label = volume()
+        assert driver.create(label, SIZE) is Did.CHANGED
+        found = driver.find(label.name)
+        assert found is not None
+        assert (found.name, found.size_bytes, found.label) == (label.name, SIZE, label)
+        assert list(driver.list()) == [found]
+        assert holds(driver, label.name, 0, 0, SIZE)
+
+    def test_create_twice_is_one_volume(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        fill(driver, label.name, 7)
+        assert driver.create(label, SIZE) is Did.ALREADY
+        assert holds(driver, label.name, 7)
+
+    def test_create_with_another_size_is_refused(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        with pytest.raises(errors.BrickMismatch):
+            driver.create(label, 2 * SIZE)
+
+    @pytest.mark.parametrize("other", [{"project": "another"}, {"generation": 2}])
+    def test_create_for_another_owner_is_refused(self, driver: Guard, other: dict[str, Any]) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        fields = {"project": label.project, "generation": label.generation, **other}
+        with pytest.raises(errors.BrickMismatch):
+            driver.create(Label(Kind.VOLUME, label.id, **fields), SIZE)
+
+    def test_a_size_that_is_no_whole_sector_is_rounded_up(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE + 1)
+        assert driver.open(label.name).size_bytes >= SIZE + 1
+        assert driver.create(label, SIZE + 1) is Did.ALREADY
+
+    def test_delete_twice_is_fine(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        assert driver.delete(label.name) is Did.CHANGED
+        assert driver.delete(label.name) is Did.ALREADY
+        assert driver.find(label.name) is None
+        assert list(driver.list()) == []
+
+    def test_delete_of_absent_volume_is_fine(self, driver: Guard) -> None:
+        assert driver.delete(volume().name) is Did.ALREADY
+
+    def test_a_deleted_id_may_be_used_again_and_reads_as_zeros(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        fill(driver, label.name, 9)
+        driver.delete(label.name)
+        driver.create(label, 2 * SIZE)
+        assert holds(driver, label.name, 0, 0, 2 * SIZE)
+
+    def test_verbs_that_need_a_brick_say_that_it_is_absent(self, driver: Guard) -> None:
+        absent, other = volume(), volume()
+        for verb in (
+            lambda: driver.open(absent.name),
+            lambda: driver.grow(absent.name, SIZE),
+            lambda: driver.snapshot(absent.name, snapshot_of(absent)),
+            lambda: driver.clone(absent.name, other, SIZE),
+            lambda: driver.revert(absent.name, snapshot_of(absent).name),
+        ):
+            with pytest.raises(errors.NotFound):
+                verb()
+        assert driver.find(absent.name) is None
+
+    def test_open_and_close_may_be_repeated(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        assert driver.open(label.name) == driver.open(label.name)
+        driver.close(label.name)
+        assert driver.close(label.name) is Did.ALREADY
+
+    def test_usage_counts_what_was_promised(self, driver: Guard) -> None:
+        before = driver.usage()
+        labels = [volume(), volume()]
+        for label in labels:
+            driver.create(label, SIZE)
+        driver.grow(labels[0].name, 2 * SIZE)
+        usage = driver.usage()
+        assert usage.provisioned_bytes - before.provisioned_bytes == 3 * SIZE
+        assert 0 < usage.free_bytes <= usage.total_bytes
+        for label in labels:
+            driver.delete(label.name)
+        assert driver.usage().provisioned_bytes == before.provisioned_bytes
+
+    def test_a_root_disk_is_a_brick_too(self, driver: Guard) -> None:
+        label = Label(Kind.ROOT, str(uuid.uuid4()), "demo")
+        driver.create(label, SIZE)
+        assert driver.delete(label.name) is Did.CHANGED
+
+    # grow -----------------------------------------------------------------------------------------------------------
+
+    def test_grow_keeps_content_and_the_new_part_reads_as_zeros(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        fill(driver, label.name, 5, SIZE - MIB)
+        assert driver.grow(label.name, 2 * SIZE) is Did.CHANGED
+        assert driver.grow(label.name, 2 * SIZE) is Did.ALREADY
+        assert driver.open(label.name).size_bytes == 2 * SIZE
+        assert holds(driver, label.name, 5, SIZE - MIB)
+        assert holds(driver, label.name, 0, SIZE, SIZE)
+
+    def test_grow_never_shrinks(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, 2 * SIZE)
+        assert driver.grow(label.name, SIZE) is Did.ALREADY
+        assert driver.open(label.name).size_bytes == 2 * SIZE
+
+    # snapshot, clone, revert ------------------------------------------------------------------------------------------
+
+    def test_a_snapshot_keeps_the_content(self, driver: Guard) -> None:
+        label = volume()
+        snapshot = snapshot_of(label)
+        driver.create(label, SIZE)
+        fill(driver, label.name, 1)
+        assert driver.snapshot(label.name, snapshot) is Did.CHANGED
+        fill(driver, label.name, 2)
+        assert driver.snapshot(label.name, snapshot) is Did.ALREADY
+        assert holds(driver, snapshot.name, 1)
+        assert holds(driver, label.name, 2)
+        found = driver.find(snapshot.name)
+        assert found is not None
+        assert found.label == snapshot
+
+    def test_a_snapshot_of_another_volume_is_refused(self, driver: Guard) -> None:
+        one, other = volume(), volume()
+        for label in (one, other):
+            driver.create(label, SIZE)
+        driver.snapshot(one.name, snapshot_of(one))
+        with pytest.raises(errors.Invalid):
+            driver.snapshot(one.name, snapshot_of(other))
+        snapshot = snapshot_of(other)
+        driver.snapshot(other.name, snapshot)
+        with pytest.raises(errors.BrickMismatch):
+            driver.revert(one.name, snapshot.name)
+
+    def test_a_clone_is_independent_and_may_be_larger(self, driver: Guard) -> None:
+        source, clone = volume(), volume("another")
+        driver.create(source, SIZE)
+        fill(driver, source.name, 3)
+        seen: list[tuple[int, int]] = []
+        assert driver.clone(source.name, clone, 2 * SIZE, lambda done, total: seen.append((done, total))) is Did.CHANGED
+        assert driver.clone(source.name, clone, 2 * SIZE) is Did.ALREADY
+        assert seen[-1][0] == seen[-1][1]
+        fill(driver, source.name, 4)
+        assert holds(driver, clone.name, 3)
+        fill(driver, clone.name, 6)
+        assert holds(driver, source.name, 4)
+        assert driver.open(clone.name).size_bytes == 2 * SIZE
+        assert holds(driver, clone.name, 0, SIZE, SIZE)
+
+    def test_a_clone_is_never_smaller_than_its_source(self, driver: Guard) -> None:
+        source, clone = volume(), volume()
+        driver.create(source, SIZE)
+        driver.clone(source.name, clone, MIB)
+        assert driver.open(clone.name).size_bytes == SIZE
+        assert driver.clone(source.name, clone, MIB) is Did.ALREADY
+
+    def test_a_clone_of_another_source_under_the_same_id_is_refused(self, driver: Guard) -> None:
+        one, other, clone = volume(), volume(), volume()
+        driver.create(one, SIZE)
+        driver.create(other, SIZE)
+        driver.clone(one.name, clone, SIZE)
+        with pytest.raises(errors.BrickMismatch):
+            driver.clone(other.name, clone, SIZE)
+
+    def test_source_and_snapshot_may_be_deleted_while_a_clone_lives(self, driver: Guard) -> None:
+        source, clone = volume(), volume()
+        snapshot = snapshot_of(source)
+        driver.create(source, SIZE)
+        fill(driver, source.name, 8)
+        driver.snapshot(source.name, snapshot)
+        driver.delete(source.name)
+        driver.clone(snapshot.name, clone, SIZE)
+        driver.delete(snapshot.name)
+        assert holds(driver, clone.name, 8)
+        assert driver.clone(snapshot.name, clone, SIZE) is Did.ALREADY
+
+    def test_revert_brings_the_content_back_and_keeps_snapshot_and_size(self, driver: Guard) -> None:
+        label = volume()
+        snapshot = snapshot_of(label)
+        driver.create(label, SIZE)
+        fill(driver, label.name, 1)
+        driver.snapshot(label.name, snapshot)
+        driver.grow(label.name, 2 * SIZE)
+        fill(driver, label.name, 2, 0, 2 * SIZE)
+        for _ in range(2):
+            assert driver.revert(label.name, snapshot.name) is Did.CHANGED
+        assert driver.open(label.name).size_bytes == 2 * SIZE
+        assert holds(driver, label.name, 1)
+        assert holds(driver, label.name, 0, SIZE, SIZE)
+        fill(driver, label.name, 3)
+        assert holds(driver, snapshot.name, 1)
+
+    # import -----------------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("format", ["raw", "qcow2", "vdi", "vmdk"])
+    def test_import_brings_the_content_of_an_image(self, driver: Guard, tmp_path: Path, format: str) -> None:
+        image, label = tmp_path / "image", volume()
+        with open(tmp_path / "content", "wb") as file:
+            file.truncate(4 * MIB)
+            file.seek(MIB)
+            file.write(b"\x11" * MIB)
+        convert = ["qemu-img", "convert", "-f", "raw", "-O", format, str(tmp_path / "content"), str(image)]
+        subprocess.run(convert, check=True)
+        seen: list[tuple[int, int]] = []
+        for did in (Did.CHANGED, Did.ALREADY):
+            assert driver.import_image(label, str(image), format, SIZE, lambda *done: seen.append(done)) is did
+        assert holds(driver, label.name, 0x11, MIB, MIB)
+        assert holds(driver, label.name, 0, 2 * MIB, SIZE - 2 * MIB)
+        assert driver.open(label.name).size_bytes == SIZE
+
+    def test_import_of_an_image_that_is_too_large_is_refused_with_both_figures(
+        self, driver: Guard, tmp_path: Path
+    ) -> None:
+        label = volume()
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(tmp_path / "image"), "64M"], check=True)
+        with pytest.raises(errors.Invalid, match=rf"{64 * MIB}.*{SIZE}"):
+            driver.import_image(label, str(tmp_path / "image"), "qcow2", SIZE)
+        assert driver.find(label.name) is None
+
+    # all together -----------------------------------------------------------------------------------------------------
+
+    def test_capability_and_method_agree(self, pool: Path) -> None:
+        driver = self.make(pool)
+        able = driver.capabilities
+        assert able.snapshots == isinstance(driver, Snapshotter)
+        assert able.revert == isinstance(driver, Reverter)
+        assert able.clones == isinstance(driver, Cloner)
+        assert able.imports == isinstance(driver, Importer)
+
+    def test_names_and_sizes_that_are_wrong_never_reach_the_driver(self, driver: Guard) -> None:
+        for name in ("../volume-x", "volume-", name_of(Kind.VOLUME, str(uuid.uuid4())).upper(), "", "-f"):
+            with pytest.raises(errors.Invalid):
+                driver.open(name)
+        for size in (0, -1, 2**80, True, 1.5):
+            with pytest.raises(errors.Invalid):
+                driver.create(volume(), size)  # type: ignore[arg-type]
+        with pytest.raises(errors.Invalid):
+            driver.create(Label(Kind.VOLUME, "../etc", "demo"), SIZE)
+
+    def test_sixteen_threads_work_on_bricks_of_their_own(self, driver: Guard) -> None:
+        def work(_: int) -> list[Did]:
+            label = volume()
+            verbs = [driver.create(label, SIZE), driver.grow(label.name, 2 * SIZE), driver.delete(label.name)]
+            list(driver.list())
+            driver.usage()
+            return verbs
+
+        with ThreadPoolExecutor(16) as threads:
+            assert list(threads.map(work, range(32))) == [[Did.CHANGED] * 3] * 32
+        assert list(driver.list()) == []
+
+    def test_sixteen_threads_that_create_and_delete_one_brick_take_turns(self, driver: Guard) -> None:
+        label, start = volume(), threading.Barrier(16)
+
+        def at_once(verb: Any) -> list[Did]:
+            def work(_: int) -> Did:
+                start.wait()
+                return verb()
+
+            with ThreadPoolExecutor(16) as threads:
+                return list(threads.map(work, range(16)))
+
+        assert at_once(lambda: driver.create(label, SIZE)).count(Did.CHANGED) == 1
+        assert at_once(lambda: driver.delete(label.name)).count(Did.CHANGED) == 1
+        assert driver.find(label.name) is None

@@ -1,0 +1,112 @@
+"""A real `brickyard serve` with real guests, for tests that kill it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+IMAGE = "tiny"
+WAIT_S = 90.0
+CONFIG = """\
+[DEFAULT]
+enabled_backends = fast,bulk,vault
+[fast]
+volume_driver = raw
+[bulk]
+volume_driver = qcow2
+[vault]
+volume_driver = vdi
+"""
+
+
+def until(true: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
+    """Poll until `true()` is; its value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := true()):
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.1)
+    return value
+
+
+class Service:
+    """One service on a loopback port of its own; `directory` holds all of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.state = directory, directory / "state"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.config = directory / "brickyard.conf"
+        self.config.write_text(CONFIG)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=70)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "brickyard", "serve", "--port", str(self.port)]
+        command += ["--state-dir", str(self.state), "--config-file", str(self.config)]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(self._answers, "the service answers", 30)
+
+    def _answers(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, (self.directory / "log").read_text()
+        try:
+            return self.http.get("/healthcheck").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self, signum: int = signal.SIGKILL) -> int:
+        assert self.process is not None
+        self.process.send_signal(signum)
+        return self.process.wait(30)
+
+    def get(self, path: str) -> Any:
+        return self.http.get(path).raise_for_status().json()
+
+    def post(self, path: str, body: Any) -> Any:
+        answer = self.http.post(path, json=body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def prepare(self, tiny: Path) -> None:
+        """A flavor and the tiny image."""
+        self.post("/v1/flavors", {"name": "small", "vcpus": 1, "memory_mib": 96})
+        cmdline = (tiny / "cmdline").read_text().strip()
+        image = self.post("/v1/images", {"name": IMAGE, "kind": "kernel", "cmdline": cmdline})
+        image = image.get("image", image)
+        for role, file in (("kernel", "vmlinuz"), ("initrd", "initrd.img")):
+            answer = self.http.put(f"/v1/images/{image['id']}/files/{role}", content=(tiny / file).read_bytes())
+            assert answer.is_success, answer.text
+
+    def boot(self, name: str, **values: Any) -> str:
+        body = self.post("/v1/instances", {"name": name, "flavor": "small", "image": IMAGE, **values})
+        return str(body.get("instance", body)["id"])
+
+    def instance(self, id: str) -> Any:
+        body = self.get(f"/v1/instances/{id}")
+        return body.get("instance", body)
+
+    def console(self, id: str) -> str:
+        return self.http.get(f"/v1/instances/{id}/console").text
+
+    def settled(self, id: str) -> Any:
+        """The instance when it is neither building nor deleting."""
+        return until(lambda: (i := self.instance(id))["status"] not in ("building", "deleting") and i, "settled")
+
+    def guests(self) -> list[str]:
+        """The command lines of the QEMU processes of this service."""
+        lines = (" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+        return [line for line in lines if "qemu-system" in line.partition(" ")[0] and str(self.state) in line]
+
+    def bricks(self) -> list[str]:
+        return sorted(p.name for p in (self.state / "bricks").rglob("*") if p.is_file() and p.name != ".lock")

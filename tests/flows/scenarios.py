@@ -1,0 +1,364 @@
+"""One scenario per flow: what is there before, the request, and how the world looks when it is done or failed."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from brickyard.core import errors
+from brickyard.core.states import A
+from brickyard.db import attachments, flavors, images, schema, snapshots, store, volumes
+from brickyard.flows import attach_volume, create_snapshot, delete_snapshot, detach_volume, engine
+from brickyard.service import instances, work
+from brickyard.service import volumes as volume_service
+from brickyard.service.site import Caller, Site
+
+ME = Caller("user", "project", ("member", "reader"), "req-1")
+
+
+class Hands:
+    """Runs flows at once and in this thread, with a probe; a death takes the engine and the next one resumes."""
+
+    def __init__(self) -> None:
+        self.site: Site
+        self.probe: engine.Probe = lambda point, step: None
+        self.catalogue: Any = None
+        self.woken: list[str] = []
+
+    def wake(self, id: str) -> None:
+        self.woken.append(id)
+
+    def wait(self, id: str, timeout_s: float) -> str | None:
+        return self.run(id)
+
+    def run(self, id: str) -> str | None:
+        made = engine.Engine(self.site.db, self.site.world, self.catalogue, str(uuid.uuid4()), self.probe)
+        return made.run(id)
+
+    def run_all(self) -> None:
+        while self.woken:
+            self.run(self.woken.pop(0))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`start` makes the request (its flow runs later, or at once where the request waits for it)."""
+
+    flow: str
+    prepare: Callable[[Site], dict[str, Any]]
+    start: Callable[[Site, dict[str, Any]], None]
+    done: Callable[[Site, dict[str, Any]], None]
+    failed: Callable[[Site, dict[str, Any]], None]
+
+
+def volume(site: Site, id: str) -> Any:
+    with site.db.read() as tx:
+        return volumes.find(tx, id)
+
+
+def new_volume(site: Site, **values: Any) -> str:
+    id = volume_service.create(site, ME, volume_service.NewVolume(**{"size_gib": 1, **values})).id
+    site.waker.run_all()
+    assert volume(site, id).status == "available"
+    return str(id)
+
+
+def write(site: Site, volume_id: str, text: bytes) -> None:
+    with open(path_of(site, volume_id), "r+b") as file:
+        file.write(text)
+
+
+def path_of(site: Site, volume_id: str) -> str:
+    at = volume(site, volume_id).host.partition("@")[2].partition("#")[0]
+    return site.world.nodes["h1"].open_brick(at, f"volume-{volume_id}").path
+
+
+def read(site: Site, volume_id: str, size: int) -> bytes:
+    with open(path_of(site, volume_id), "rb") as file:
+        return file.read(size)
+
+
+def new_snapshot(site: Site, volume_id: str) -> str:
+    row = volume(site, volume_id)
+    id = str(uuid.uuid4())
+    with site.db.begin() as tx:
+        snapshots.insert(
+            tx,
+            id=id,
+            volume_id=volume_id,
+            project_id="project",
+            user_id="user",
+            size_gib=1,
+            status="creating",
+            metadata={},
+        )
+        params = create_snapshot.params(snapshot_id=id, volume_id=volume_id, pool=row.host, pool_id=row.pool_id, gib=1)
+        work.queue(site, ME, tx, "create_snapshot", params, resource_id=id, project_id="project")
+    return id
+
+
+def with_volume(site: Site) -> dict[str, Any]:
+    id = new_volume(site)
+    write(site, id, b"first")
+    return {"volume": id}
+
+
+def with_snapshot(site: Site) -> dict[str, Any]:
+    facts = with_volume(site)
+    facts["snapshot"] = new_snapshot(site, facts["volume"])
+    site.waker.run_all()
+    return facts
+
+
+def with_flavor(site: Site) -> dict[str, Any]:
+    facts = with_volume(site)
+    disk = site.world.images / "disk"
+    disk.write_bytes(b"boot" + bytes(1024 * 1024 - 4))
+    with site.db.begin() as tx:
+        flavors.insert(tx, id="f1", name="small", vcpus=1, memory_mib=128, root_gib=1, local_storage_gb=0)
+        images.insert(
+            tx,
+            id="5b3a8bd8-6d0e-4bd9-a1c8-e3bb44d8b9f1",
+            name="disk",
+            project_id="project",
+            status="active",
+            kind="disk",
+            format="raw",
+            size_bytes=1024 * 1024,
+            virtual_size_bytes=1024 * 1024,
+            files={"disk": "disk"},
+        )
+    return facts
+
+
+def boot(site: Site, facts: dict[str, Any]) -> None:
+    storage = (instances.LocalStorage(1), instances.LocalStorage(2))
+    new = instances.NewInstance("one", "small", "disk", storage, (facts["volume"],))
+    facts["instance"] = instances.boot(site, ME, new).id
+
+
+def with_instance(site: Site) -> dict[str, Any]:
+    facts = with_flavor(site)
+    boot(site, facts)
+    site.waker.run_all()
+    with site.db.read() as tx:
+        assert instances.require(tx, ME, facts["instance"]).status == "active"
+    facts["spare"] = new_volume(site)
+    return facts
+
+
+def instance(site: Site, facts: dict[str, Any]) -> Any:
+    with site.db.read() as tx:
+        return tx.execute(sa.select(schema.instances).where(schema.instances.c.id == facts["instance"])).one_or_none()
+
+
+def status(*pairs: tuple[str, str | None]) -> Callable[[Site, dict[str, Any]], None]:
+    """The volume or snapshot of each fact has this status; None: it is gone."""
+
+    def check(site: Site, facts: dict[str, Any]) -> None:
+        for fact, wanted in pairs:
+            table = schema.snapshots if fact == "snapshot" else schema.volumes
+            with site.db.read() as tx:
+                assert tx.scalar(sa.select(table.c.status).where(table.c.id == facts[fact])) == wanted
+
+    return check
+
+
+def create(**values: str) -> Callable[[Site, dict[str, Any]], None]:
+    def start(site: Site, facts: dict[str, Any]) -> None:
+        given = {name: facts[fact] for name, fact in values.items()}
+        row = volume_service.create(site, ME, volume_service.NewVolume(size_gib=2, **given))
+        facts["new"] = row.id
+
+    return start
+
+
+def copied(site: Site, facts: dict[str, Any]) -> None:
+    status(("new", "available"))(site, facts)
+    assert read(site, facts["new"], 5) == b"first"
+
+
+def extended(site: Site, facts: dict[str, Any]) -> None:
+    row = volume(site, facts["volume"])
+    assert (row.status, row.size_gib, row.target_gib) == ("available", 3, None)
+    assert read(site, facts["volume"], 5) == b"first"
+
+
+def not_extended(site: Site, facts: dict[str, Any]) -> None:
+    row = volume(site, facts["volume"])
+    assert row.status in ("available", "error_extending")
+    assert (row.size_gib, row.target_gib) == (1, None)
+
+
+def revert(site: Site, facts: dict[str, Any]) -> None:
+    write(site, facts["volume"], b"other")
+    volume_service.revert(site, ME, facts["volume"], facts["snapshot"])
+
+
+def reverted(site: Site, facts: dict[str, Any]) -> None:
+    status(("volume", "available"), ("snapshot", "available"))(site, facts)
+    assert read(site, facts["volume"], 5) == b"first"
+
+
+def snapshot(site: Site, facts: dict[str, Any]) -> None:
+    facts["snapshot"] = new_snapshot(site, facts["volume"])
+
+
+def drop_snapshot(site: Site, facts: dict[str, Any]) -> None:
+    with site.db.begin() as tx:
+        row = snapshots.find(tx, facts["snapshot"])
+        store.begin(tx, "snapshot", row.id, "delete")
+        params = delete_snapshot.params(snapshot_id=row.id, pool=row.host, pool_id=row.pool_id, gib=row.size_gib)
+        work.queue(site, ME, tx, "delete_snapshot", params, resource_id=row.id, project_id="project")
+
+
+def connect(site: Site, facts: dict[str, Any]) -> None:
+    """An attachment with a connector, as the service of attachments queues it."""
+    id = facts["attachment"] = str(uuid.uuid4())
+    row = volume(site, facts["volume"])
+    with site.db.begin() as tx:
+        store.begin(tx, "volume", row.id, "reserve", where=store.reservable())
+        attachments.insert(tx, id=id, volume_id=row.id, status=A.ATTACHING, connector={"host": "h1"})
+        store.settle(tx, row.id)
+        params = attach_volume.params(
+            attachment_id=id, volume_id=row.id, pool=row.host, connector={"host": "h1"}, mode="rw", extra={}
+        )
+        work.queue(site, ME, tx, "attach_volume", params, resource_id=row.id, project_id="project")
+
+
+def connected(site: Site, facts: dict[str, Any]) -> None:
+    with site.db.read() as tx:
+        row = attachments.find(tx, facts["attachment"])
+    assert row.connection_info["device_path"] == path_of(site, facts["volume"])
+    status(("volume", "attaching"))(site, facts)
+
+
+def not_connected(site: Site, facts: dict[str, Any]) -> None:
+    with site.db.read() as tx:
+        row = attachments.find(tx, facts["attachment"])
+    assert (row.status, row.connection_info) == (A.RESERVED, None)
+
+
+def with_connection(site: Site) -> dict[str, Any]:
+    facts = with_volume(site)
+    connect(site, facts)
+    site.waker.run_all()
+    return facts
+
+
+def disconnect(site: Site, facts: dict[str, Any]) -> None:
+    row = volume(site, facts["volume"])
+    params = detach_volume.params(attachment_id=facts["attachment"], volume_id=row.id, pool=row.host)
+    with site.db.begin() as tx:
+        store.begin(tx, "attachment", facts["attachment"], "detach")
+        store.settle(tx, row.id)
+        work.queue(site, ME, tx, "detach_volume", params, resource_id=row.id, project_id="project")
+
+
+def not_disconnected(site: Site, facts: dict[str, Any]) -> None:
+    with site.db.read() as tx:
+        assert attachments.find(tx, facts["attachment"]).status == A.ATTACHING
+
+
+def booted(site: Site, facts: dict[str, Any]) -> None:
+    assert instance(site, facts).status == "active"
+    with site.db.read() as tx:
+        attached = attachments.of_instance(tx, facts["instance"])
+    assert len(attached) == 3
+    assert {a.status for a in attached} == {A.ATTACHED}
+    assert all(volume(site, a.volume_id).status == "in-use" for a in attached)
+
+
+def not_booted(site: Site, facts: dict[str, Any]) -> None:
+    """The instance says why; of its new volumes nothing is left, and the old one is as it was."""
+    row = instance(site, facts)
+    assert row.status == "error"
+    assert row.fault
+    with site.db.read() as tx:
+        assert list(tx.scalars(sa.select(schema.volumes.c.id))) == [facts["volume"]]
+    status(("volume", "available"))(site, facts)
+    assert read(site, facts["volume"], 5) == b"first"
+
+
+def unbooted(site: Site, facts: dict[str, Any]) -> None:
+    assert instance(site, facts) is None
+    status(("volume", "available"))(site, facts)
+
+
+def still_there(site: Site, facts: dict[str, Any]) -> None:
+    assert instance(site, facts).status == "error_deleting"
+    instances.delete(site, ME, facts["instance"], with_volumes=False)
+    site.waker.run_all()
+    unbooted(site, facts)
+
+
+def plug(site: Site, facts: dict[str, Any]) -> None:
+    _ignoring(lambda: instances.attach(site, ME, facts["instance"], facts["spare"]))
+
+
+def unplug(site: Site, facts: dict[str, Any]) -> None:
+    _ignoring(lambda: instances.detach(site, ME, facts["instance"], facts["volume"]))
+
+
+def _ignoring(call: Callable[[], object]) -> None:
+    """The caller hears of the failure; what matters here is the world."""
+    with contextlib.suppress(errors.BrickyardError):
+        call()
+
+
+def gone_later(site: Site, facts: dict[str, Any]) -> None:
+    """What failed to be deleted says so, and deleting it again succeeds."""
+    with site.db.read() as tx:
+        snapshot_row = snapshots.find(tx, facts["snapshot"])
+    assert snapshot_row is not None
+    assert snapshot_row.status == "error_deleting"
+
+
+def delete_failed(site: Site, facts: dict[str, Any]) -> None:
+    status(("volume", "error_deleting"))(site, facts)
+    volume_service.delete(site, ME, facts["volume"], cascade=True)
+    site.waker.run_all()
+    status(("volume", None))(site, facts)
+
+
+SCENARIOS = (
+    Scenario("create_volume", lambda site: {}, create(), status(("new", "available")), status(("new", "error"))),
+    Scenario("create_volume", with_volume, create(source_volid="volume"), copied, status(("new", "error"))),
+    Scenario("create_volume", with_snapshot, create(snapshot_id="snapshot"), copied, status(("new", "error"))),
+    Scenario(
+        "delete_volume",
+        with_snapshot,
+        lambda site, facts: volume_service.delete(site, ME, facts["volume"], cascade=True),
+        status(("volume", None), ("snapshot", None)),
+        delete_failed,
+    ),
+    Scenario(
+        "extend_volume",
+        with_volume,
+        lambda site, facts: volume_service.extend(site, ME, facts["volume"], 3, attached=False),
+        extended,
+        not_extended,
+    ),
+    Scenario(
+        "create_snapshot", with_volume, snapshot, status(("snapshot", "available")), status(("snapshot", "error"))
+    ),
+    Scenario("delete_snapshot", with_snapshot, drop_snapshot, status(("snapshot", None)), gone_later),
+    Scenario("revert_volume", with_snapshot, revert, reverted, status(("volume", "error"), ("snapshot", "available"))),
+    Scenario("attach_volume", with_volume, connect, connected, not_connected),
+    Scenario("detach_volume", with_connection, disconnect, status(("volume", "available")), not_disconnected),
+    Scenario("boot_instance", with_flavor, boot, booted, not_booted),
+    Scenario(
+        "delete_instance",
+        with_instance,
+        lambda site, facts: instances.delete(site, ME, facts["instance"], with_volumes=False),
+        unbooted,
+        still_there,
+    ),
+    Scenario("attach_instance", with_instance, plug, status(("spare", "in-use")), status(("spare", "available"))),
+    Scenario("detach_instance", with_instance, unplug, status(("volume", "available")), status(("volume", "in-use"))),
+)

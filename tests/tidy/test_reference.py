@@ -1,0 +1,55 @@
+"""What is generated is what the code says, and what people must know is written down."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from brickyard import options
+from brickyard.cli.main import main
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_generated_documents_are_as_the_code_says() -> None:
+    script = ROOT / "scripts" / "reference.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_option_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    names = {option.name for option in options.TABLE} | {n for d in options.DRIVERS for n in options.of_driver(d)}
+    assert not [name for name in names if f"`{name}`" not in page]
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        found.append((" ".join((*path, name)), command))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+def test_every_command_and_each_of_its_options_says_what_it_does() -> None:
+    silent = []
+    for name, command in commands(main):
+        if not command.help:
+            silent.append(name)
+        silent += [
+            f"{name} {parameter.opts[0]}"
+            for parameter in command.params
+            if isinstance(parameter, click.Option) and not parameter.help
+        ]
+    assert not silent
+
+
+def test_every_command_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    assert not [name for name, _ in commands(main) if f"`brickyard {name}`" not in page]

@@ -1,0 +1,201 @@
+"""A running service with three backends, and the clients of the field: `openstack`, openstacksdk, cinderclient."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openstack.connection
+import pytest
+
+WORKER = Path(__file__).with_name("worker.py")
+READY_S, END_S = 60, 30
+CONFIG = """
+[DEFAULT]
+host = wire
+enabled_backends = raw,qcow2,vdi
+default_volume_type = standard
+auth_strategy = {auth}
+report_interval = 1
+[host]
+hypervisor = memory
+[raw]
+volume_driver = raw
+[qcow2]
+volume_driver = qcow2
+[vdi]
+volume_driver = vdi
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A process of `brickyard serve`."""
+
+    state_dir: Path
+    config: Path
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v3"
+
+    def command(self, *arguments: str) -> list[str]:
+        where = ["--state-dir", str(self.state_dir), "--config-file", str(self.config)]
+        return [sys.executable, "-m", "brickyard", *arguments, *where]
+
+
+@contextlib.contextmanager
+def serving(directory: Path, auth: str) -> Iterator[Service]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    service = Service(directory / "state", directory / "brickyard.conf", port)
+    service.config.write_text(CONFIG.format(auth=auth))
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(service.command("serve", "--port", str(port)), stdout=log, stderr=log)
+    try:
+        until(lambda: process.poll() is not None or answers(port), READY_S)
+        assert process.poll() is None, (directory / "log").read_text()
+        yield service
+    finally:
+        process.terminate()
+        process.wait(END_S)
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def until(true: Callable[[], object], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that trusts everybody on loopback, as it starts without a configuration of its own."""
+    with serving(tmp_path_factory.mktemp("wire"), "none") as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def token_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("tokens"), "token") as one:
+        yield one
+
+
+class OpenStack:
+    """The real `openstack` client; one process for many commands."""
+
+    _options: tuple[str, ...] = ()
+
+    def __init__(self, **environment: str) -> None:
+        # A bare environment: nothing of the machine's own clouds, and no proxy.
+        bare = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        self._process = subprocess.Popen(
+            [sys.executable, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**bare, **environment},
+        )
+
+    def holding(self, token: str) -> OpenStack:
+        """The same process with the token of another caller."""
+        other = copy.copy(self)
+        other._options = ("--os-token", token)
+        return other
+
+    def run(self, *words: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([*self._options, *words]) + "\n")
+        self._process.stdin.flush()
+        result: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return result
+
+    def __call__(self, command: str, *more: str) -> str:
+        """What a command prints; it must succeed."""
+        result = self.run(*shlex.split(command), *more)
+        assert result["code"] == 0, f"openstack {command} {more}: {result['err']}"
+        return str(result["out"])
+
+    def json(self, command: str, *more: str) -> Any:
+        """What a command shows, as data."""
+        return json.loads(self(command, *more, "-f", "json"))
+
+    def refused(self, command: str, *more: str) -> str:
+        """What a command says when it fails, which it must."""
+        result = self.run(*shlex.split(command), *more)
+        assert result["code"] != 0, f"openstack {command} was expected to fail: {result['out']}"
+        return str(result["err"])
+
+    def becomes(self, noun: str, name: str, status: str) -> dict[str, Any]:
+        """Wait until a resource has a status; the resource."""
+        shown: dict[str, Any] = {}
+
+        def looked() -> bool:
+            shown.update(self.json(f"{noun} show", name))
+            assert shown["status"] == status or not shown["status"].startswith("error"), shown
+            return bool(shown["status"] == status)
+
+        until(looked)
+        return shown
+
+    def vanishes(self, noun: str, name: str) -> None:
+        until(lambda: self.run(*noun.split(), "show", name)["code"] != 0)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(END_S)
+
+
+@pytest.fixture(scope="session")
+def osc(service: Service) -> Iterator[OpenStack]:
+    """The client as docs/howto/use-the-openstack-client.md says: no identity service, one endpoint."""
+    client = OpenStack(OS_AUTH_TYPE="none", OS_ENDPOINT=service.endpoint, OS_VOLUME_API_VERSION="3.67")
+    client("volume type create standard")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def osc_with_token(token_service: Service) -> Iterator[OpenStack]:
+    """The client of a service that knows static tokens, with one that it does not know."""
+    client = OpenStack(
+        OS_AUTH_TYPE="admin_token",
+        OS_ENDPOINT=token_service.endpoint,
+        OS_TOKEN="guessed",
+        OS_VOLUME_API_VERSION="3.67",
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def sdk(service: Service, osc: OpenStack) -> Iterator[openstack.connection.Connection]:
+    made = openstack.connection.Connection(
+        auth_type="none",
+        auth={"endpoint": service.endpoint},
+        block_storage_endpoint_override=service.endpoint,
+        block_storage_default_microversion="3.67",
+    )
+    yield made
+    made.close()

@@ -1,0 +1,136 @@
+"""A whole site in this process, for tests: real database, drivers and flows; the hypervisor may be simulated."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import falcon.testing
+
+from brickyard.api import app
+from brickyard.brick import registry
+from brickyard.core import settings
+from brickyard.db import database, schema
+from brickyard.flows import catalogue, conductor, places, world
+from brickyard.hypervisor import machine, memory
+from brickyard.nodes import directory, local
+from brickyard.service import policy, reports, site
+
+
+def emptied(db: database.Database) -> database.Database:
+    """The same database, as new. Its statements stay compiled, which is most of what a small test would spend."""
+    db.close()
+    file = Path(str(db.url.database))
+    for part in ("-wal", "-shm"):
+        file.with_name(file.name + part).unlink(missing_ok=True)
+    file.write_bytes(_empty_database())
+    return db
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """The schema, made once for all tests of this process."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "empty.db")
+        db = database.Database(database.sqlite_url(file))
+        schema.metadata.create_all(db.engine)
+        db.close()
+        return file.read_bytes()
+
+
+def backend(name: str, driver: str, path: Path, **options: Any) -> local.Backend:
+    given = {"path": str(path)} if driver != "memory" else {}
+    return local.Backend(
+        name=name,
+        driver_name=driver,
+        volume_backend_name=name,
+        availability_zone="nova",
+        load=lambda: registry.load(driver, given),
+        options={**given, **options},
+    )
+
+
+def from_api(name: str, given: Mapping[str, Any]) -> local.Backend:
+    """What `POST /v1/pools` has the node make."""
+    texts = {key: str(value) for key, value in given.items() if key not in ("driver", "availability_zone")}
+    texts.pop("volume_backend_name", None)
+    return local.Backend(
+        name=name,
+        driver_name=given["driver"],
+        volume_backend_name=given.get("volume_backend_name", name),
+        availability_zone=given.get("availability_zone", "nova"),
+        load=lambda: registry.load(given["driver"], texts),
+        options=given,
+        from_api=True,
+    )
+
+
+def make(
+    tmp_path: Path,
+    drivers: Mapping[str, str],
+    hypervisor: machine.Hypervisor | None,
+    hosts: Mapping[str, machine.Hypervisor | None] | None = None,
+    db: database.Database | None = None,
+    **service: Any,
+) -> site.Site:
+    """A site with a backend for each of `drivers` (name → driver) on each host; the conductor is not started.
+
+    Without `hosts` there is one, h1, and its pools lie directly under `tmp_path`. `db` comes from `emptied`.
+    """
+    db = db or emptied(database.Database(database.sqlite_url(tmp_path / "brickyard.db")))
+    options = settings.Service(**service)
+    nodes = {}
+    for name, mind in (hosts or {"h1": hypervisor}).items():
+        nodes[name] = node(name, tmp_path / name if hosts else tmp_path, drivers, mind)
+        reports.record(db, nodes[name].report())
+    book = places.Places(db, options)
+    book.refresh()
+    images = tmp_path / "images"
+    images.mkdir()
+    everything = world.World(db, directory.Directory(nodes), book, options, images)
+    hands = conductor.Conductor(db, everything, catalogue.FLOWS)
+    return site.Site(everything, hands, _policy())
+
+
+@functools.cache
+def _policy() -> policy.Policy:
+    return policy.Policy()
+
+
+def node(
+    name: str, directory: Path, drivers: Mapping[str, str], hypervisor: machine.Hypervisor | None
+) -> local.LocalNode:
+    """A host in rack r1 of zone nova, started."""
+    directory.mkdir(exist_ok=True)
+    made = local.LocalNode(
+        host=name,
+        labels={"zone": "nova", "rack": "r1"},
+        vcpus=16,
+        memory_mib=16384,
+        backends=[backend(one, driver, directory / one) for one, driver in drivers.items()],
+        hypervisor=hypervisor,
+        make=from_api,
+    )
+    made.start()
+    return made
+
+
+@contextlib.contextmanager
+def running(
+    tmp_path: Path,
+    drivers: Mapping[str, str] | None = None,
+    hypervisor: machine.Hypervisor | None = None,
+    **service: Any,
+) -> Iterator[tuple[site.Site, falcon.testing.TestClient]]:
+    """A running site and a client of its WSGI application."""
+    made = make(tmp_path, drivers or {"raw": "raw"}, hypervisor or memory.Memory(), **service)
+    made.waker.start()
+    try:
+        yield made, falcon.testing.TestClient(app.create_app(made))
+    finally:
+        made.waker.stop()
+        made.db.close()
