@@ -18,6 +18,12 @@ from brickyard.core import errors
 
 MIB = brick.MIB
 
+# Of LUKS 1, up to the key slots. Written here because qemu-img first measures the processor, which fails now and then.
+LUKS_HEADER = struct.pack(
+    ">6sH32s32s32sII20s32sI40s", b"LUKS\xba\xbe", 1, b"aes", b"xts-plain64", b"sha256", 4096, 32, b"d" * 20, b"s" * 32,
+    1000, b"6f1c0ad4-3c2e-4b7e-9f2d-2f5f8d0a7c11",
+)  # fmt: skip
+
 
 def make(path: Path, format: str, *options: str) -> str:
     subprocess.run(["qemu-img", "create", "-q", "-f", format, *options, str(path), "4M"], check=True)
@@ -115,8 +121,10 @@ def test_a_stream_optimized_vmdk_is_imported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["qcow2", "vdi", "vmdk", "vhdx", "vpc", "qed", "luks"])
 def test_a_damaged_image_is_understood_or_refused_and_nothing_else(tmp_path: Path, format: str) -> None:
-    options = ["--object", "secret,id=s,data=s", "-o", "key-secret=s,iter-time=10"] if format == "luks" else []
-    whole = Path(make(tmp_path / "image", format, *options)).read_bytes()[: 8 * MIB]
+    if format == "luks":
+        whole = LUKS_HEADER.ljust(MIB, b"\x5a")
+    else:
+        whole = Path(make(tmp_path / "image", format)).read_bytes()[: 8 * MIB]
     chance = random.Random(format)
     path = tmp_path / "damaged"
     for _ in range(60):
