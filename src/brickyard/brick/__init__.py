@@ -15,11 +15,24 @@ driver.usage(), driver.list()                  # what is really there
 
 from __future__ import annotations
 
-from brickyard.brick.driver import Cloner, Driver, Importer, Progress, Reverter, Snapshotter
+from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Wiper
 from brickyard.brick.guard import Guard
 from brickyard.brick.images import ImageFacts, inspect
 from brickyard.brick.registry import DRIVERS, canonical, load
-from brickyard.core.bricks import Capabilities, Connection, Did, Found, Kind, Label, Usage, checked, name_of, parse
+from brickyard.core.bricks import (
+    Capabilities,
+    Connection,
+    Did,
+    Found,
+    Kind,
+    Label,
+    Receipt,
+    Usage,
+    WipeMethod,
+    checked,
+    name_of,
+    parse,
+)
 from brickyard.core.sizes import GIB, KIB, MIB
 
 __all__ = [
@@ -27,6 +40,7 @@ __all__ = [
     "GIB",
     "KIB",
     "MIB",
+    "Adopter",
     "Capabilities",
     "Cloner",
     "Connection",
@@ -39,9 +53,12 @@ __all__ = [
     "Kind",
     "Label",
     "Progress",
+    "Receipt",
     "Reverter",
     "Snapshotter",
     "Usage",
+    "WipeMethod",
+    "Wiper",
     "canonical",
     "checked",
     "inspect",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
-from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
+from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -35,7 +35,8 @@ class Driver(Protocol):
     def create(self, label: Label, size_bytes: int) -> Did:
         """An empty brick that reads as zeros."""
 
-    def delete(self, name: str) -> Did: ...
+    def delete(self, name: str) -> Did:
+        """Remove it, wiped before where `capabilities.wipes` (by `wipe`, if nobody called that yet)."""
 
     def grow(self, name: str, size_bytes: int) -> Did:
         """Make it at least this large; content stays, the new part reads as zeros. Never shrinks (ALREADY)."""
@@ -81,3 +82,21 @@ class Importer(Protocol):
         The file is inspected before any tool opens it; backing files, data files and a format that is not the claimed
         one raise UnsafeImage.
         """
+
+
+@runtime_checkable
+class Wiper(Protocol):
+    """Offered iff `capabilities.wipes`: space that is given back would show its content to the next owner."""
+
+    def wipe(self, name: str, progress: Progress | None = None) -> Receipt:
+        """Make the content unreadable for whoever gets the space next; from its first moment the brick cannot be
+        opened again. Goes on where a former call died. NotFound when the brick is gone."""
+
+
+@runtime_checkable
+class Adopter(Protocol):
+    """Offered iff `capabilities.adopts`."""
+
+    def adopt(self, name: str, label: Label) -> Did:
+        """Take over a brick of this pool that has no label: `name` is what it is called now, `label.name` what it is
+        called afterwards. No content is copied. BrickMismatch when it belongs to somebody, NotFound, Invalid."""

@@ -7,15 +7,17 @@ a capability denies is refused with the names of both, and an error of the opera
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from brickyard.brick.driver import Cloner, Driver, Importer, Progress, Reverter, Snapshotter
-from brickyard.core import bricks, errors, sizes
-from brickyard.core.bricks import Capabilities, Connection, Did, Found, Kind, Label, Usage
+from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Wiper
+from brickyard.core import bricks, clock, errors, sizes
+from brickyard.core.bricks import Capabilities, Connection, Did, Found, Kind, Label, Receipt, Usage, WipeMethod
 
 BYTES_MAX = sizes.MAX_GIB * sizes.GIB
+FOREIGN_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9+_.-]{0,126}")  # what LVM and file systems take, without surprises
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 Answer = TypeVar("Answer")
 
@@ -121,6 +123,29 @@ class Guard:
             raise self._denied("imports")
         with self._mapped("import_image"):
             return self._typed(self.driver.import_image(label, path, format, size_bytes, progress), Did, "import_image")
+
+    def wipe(self, name: str, progress: Progress | None = None) -> Receipt:
+        """Before `delete`. Where nothing can leak there is nothing to do, and the receipt says so."""
+        bricks.checked(name)
+        if self.capabilities.wipes and isinstance(self.driver, Wiper):
+            with self._mapped("wipe"):
+                return self._typed(self.driver.wipe(name, progress), Receipt, "wipe")
+        found = self.find(name)
+        if found is None:
+            raise errors.NotFound(f"driver {self.name}: there is no brick {name} to wipe")
+        why = "space that is given back reads as zeros before it is written again"
+        return Receipt(name, found.size_bytes, WipeMethod.NONE, why, clock.stamp())
+
+    def adopt(self, name: str, label: Label) -> Did:
+        if not FOREIGN_NAME.fullmatch(name) or name in (".", ".."):
+            raise errors.Invalid(
+                f"{name!r} is not the name of something to adopt: letters, digits and . _ + - only", field="name"
+            )
+        self._check_label(label)
+        if not (self.capabilities.adopts and isinstance(self.driver, Adopter)):
+            raise self._denied("adopts")
+        with self._mapped("adopt"):
+            return self._typed(self.driver.adopt(name, label), Did, "adopt")
 
     # checks -----------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,25 @@ class Found:
     size_bytes: int
     used_bytes: int
     label: Label | None
+    wiping: bool = False  # deleted, and its content is being made unreadable; it cannot be opened any more
+
+
+class WipeMethod(enum.StrEnum):
+    NONE = "none"  # the storage itself never shows old content to the next owner
+    DISCARD = "discard"  # the device reads as zeros what was discarded
+    WRITE_ZEROES = "write-zeroes"  # the device was told to write zeros
+    OVERWRITE = "overwrite"  # zeros were sent to it
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """That the content of a deleted brick can no longer be read: what, how, how that was verified, and when."""
+
+    name: str
+    size_bytes: int
+    method: WipeMethod
+    verified: str  # in words: what was read back, or why nothing need be
+    finished_at: str  # UTC, in the form of the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +105,9 @@ class Usage:
     free_bytes: int
     provisioned_bytes: int  # the sum of the sizes that were promised
     allocated_bytes: int  # what our bricks really take; blocks that two of them share may count twice
+    wiping_bytes: int = 0  # of bricks that are deleted and not yet wiped: neither free nor anybody's
+    data_percent: float | None = None  # how full a thin pool really is; None where there is none
+    metadata_percent: float | None = None
     storage: str = ""  # what the pool lies on, where others may lie too: the same text, the same file system
 
 
@@ -101,6 +123,8 @@ class Capabilities:
     imports: bool = False
     online_grow: bool = False
     multiattach: bool = False
+    wipes: bool = False  # a delete takes as long as making the content unreadable
+    adopts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
