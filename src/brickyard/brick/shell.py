@@ -34,6 +34,8 @@ PACKAGES = {
 }
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_BYTES_MAX = 64 * 1024 * 1024
+# The second keeps LVM from telling about each descriptor that it inherits: locks are among them, on purpose.
+ENVIRONMENT = {"LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
 TIMED_OUT = -1  # the return code in a ToolFailed that a time limit caused
 
 _held = threading.local()
@@ -86,7 +88,7 @@ def _run(command: list[str], timeout_s: float, input: str | None, watch: Callabl
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, **ENVIRONMENT},
             process_group=0,
             pass_fds=getattr(_held, "descriptors", ()),
         )
