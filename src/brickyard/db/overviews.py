@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from brickyard.core.states import I, V
+from brickyard.core.states import I, S, V
 from brickyard.db import schema
 from brickyard.db.database import Row, Tx
 
@@ -64,6 +64,18 @@ def held(tx: Tx, pool_id: str) -> dict[str, list[str]]:
     claimed = tx.scalars(sa.select(schema.claims.c.brick_id).where(schema.claims.c.pool_id == pool_id))
     found["claims"] = [id for id in claimed if id not in known]
     return {noun: sorted(ids) for noun, ids in found.items() if ids}
+
+
+def deleting_gib(tx: Tx) -> dict[str, int]:
+    """What is claimed of each pool by bricks that are being deleted: nobody's any more, and not free before their
+    content cannot be read."""
+    claims = schema.claims
+    found: dict[str, int] = {}
+    for table, gone in ((volumes, V.DELETING), (snapshots, S.DELETING), (instances, I.DELETING)):
+        statement = sa.select(claims.c.pool_id, sa.func.sum(claims.c.gib)).join(table, table.c.id == claims.c.brick_id)
+        for pool_id, gib in tx.execute(statement.where(table.c.status == gone).group_by(claims.c.pool_id)):
+            found[pool_id] = found.get(pool_id, 0) + int(gib)
+    return found
 
 
 def image_users(tx: Tx, image_id: str) -> dict[str, list[str]]:

@@ -23,8 +23,8 @@ from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, places
-from brickyard.flows.create_volume import create_brick, delete_brick, disk_image, elsewhere, record_place, to_ask
+from brickyard.flows import engine, places, wiping
+from brickyard.flows.create_volume import create_brick, disk_image, elsewhere, record_place, to_ask
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.nodes import verbs
 
@@ -337,7 +337,7 @@ def _make_root(run: Run, pool: str) -> None:
 def _unmake_on(run: Run, held: dict[str, Any]) -> None:
     for brick_id, pool in held["pools"].items():
         kind = Kind.ROOT if brick_id == run.params["instance_id"] else Kind.VOLUME
-        delete_brick(run, pool["name"], name_of(kind, brick_id))
+        wiping.erase(run, pool["name"], name_of(kind, brick_id))
 
 
 # definition --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Create a snapshot of a volume, attached or not, on the volume's own pool.
 
 claim      claim its size there                    undo: give it back
-snapshot   keep the content; a guest is paused     undo: delete the brick
+snapshot   keep the content; a guest is paused     undo: wipe and delete the brick
 show       the snapshot is available
 """
 
@@ -13,8 +13,8 @@ from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import claims, messages, snapshots, store
 from brickyard.db.database import Tx
-from brickyard.flows import engine
-from brickyard.flows.create_volume import delete_brick, give_back
+from brickyard.flows import engine, wiping
+from brickyard.flows.create_volume import give_back
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def snapshot(run: Run) -> None:
 
 
 def unsnapshot(run: Run) -> None:
-    delete_brick(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["snapshot_id"]))
+    wiping.erase(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["snapshot_id"]))
 
 
 def show(run: Run, tx: Tx) -> None:

@@ -1,7 +1,7 @@
 """Create a volume: place it, make its brick, show it.
 
 place   claim its size on the best pool that takes it      undo: give the claim back
-brick   make the brick: empty, a copy, or from an image    undo: delete it
+brick   make the brick: empty, a copy, or from an image    undo: wipe and delete it
 show    the volume is available
 
 A pool that failed is left out of the next attempt.
@@ -16,7 +16,7 @@ from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import claims, hosts, images, messages, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import engine, places
+from brickyard.flows import engine, places, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.nodes import verbs
 
@@ -58,7 +58,7 @@ def make(run: Run) -> None:
 
 
 def unmake(run: Run) -> None:
-    delete_brick(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
+    wiping.erase(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
 
 
 def show(run: Run, tx: Tx) -> None:
@@ -158,11 +158,6 @@ def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dic
         serial = source["id"] if source["kind"] == "volume" else None
         origin = name_of(Kind(source["kind"]), source["id"])
         node.clone_brick(at.backend, origin, label, size_bytes, serial)
-
-
-def delete_brick(run: Run, pool: str, name: str) -> None:
-    at = pools.parse(pool)
-    run.world.nodes[at.host].delete_brick(at.backend, name)
 
 
 def disk_image(run: Run, image_id: str) -> verbs.Image:

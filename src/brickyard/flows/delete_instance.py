@@ -1,8 +1,10 @@
 """Delete an instance; its volumes stay, or go with it.
 
-destroy   end its guest on its host                            undo: none
-root      delete its root disk
-gone      remove the rows, give everything back; the volumes are available again, or flows that delete them are queued
+destroy    end its guest on its host                            undo: none
+wipe       make its root disk unreadable                        undo: none
+receipts   keep that this was done, and how
+delete     delete its root disk                                 undo: none
+gone       remove the rows, give everything back; the volumes are available again, or flows that delete them are queued
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import attachments, claims, flows, store, volumes
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import delete_volume, engine
-from brickyard.flows.create_volume import delete_brick
+from brickyard.flows import delete_volume, engine, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -42,9 +43,12 @@ def destroy(run: Run) -> None:
         run.world.nodes[run.params["host"]].destroy(run.params["instance_id"])
 
 
+def wipe_root(run: Run) -> dict[str, Any]:
+    return wiping.wipe(run, run.params["root_pool"], [name_of(Kind.ROOT, run.params["instance_id"])])
+
+
 def delete_root(run: Run) -> None:
-    if run.params["root_pool"] is not None:
-        delete_brick(run, run.params["root_pool"], name_of(Kind.ROOT, run.params["instance_id"]))
+    wiping.delete(run, run.params["root_pool"], [name_of(Kind.ROOT, run.params["instance_id"])])
 
 
 def gone(run: Run, tx: Tx) -> None:
@@ -92,7 +96,9 @@ FLOW = Flow(
     "delete_instance",
     (
         Act("destroy", do=destroy, undo=engine.nothing),
-        Act("root", do=delete_root, undo=engine.nothing),
+        Act("wipe", do=wipe_root, undo=engine.nothing),
+        Commit("receipts", do=wiping.kept, undo=engine.nothing_in),
+        Act("delete", do=delete_root, undo=engine.nothing),
         Commit("gone", do=gone, undo=engine.nothing_in),
     ),
     failed=failed,

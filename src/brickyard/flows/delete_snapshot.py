@@ -1,7 +1,9 @@
 """Delete a snapshot.
 
-brick   delete its brick                        undo: none
-gone    remove the row, give the claim back
+wipe       make its brick unreadable                  undo: none
+receipts   keep that this was done, and how
+delete     delete its brick                           undo: none
+gone       remove the row, give the claim back
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import claims, store
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine
-from brickyard.flows.create_volume import delete_brick
+from brickyard.flows import engine, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -27,9 +28,12 @@ def params(*, snapshot_id: str, pool: str | None, pool_id: str | None, gib: int)
 # implementations ---------------------------------------------------------------------------------------------------
 
 
+def wipe(run: Run) -> dict[str, Any]:
+    return wiping.wipe(run, run.params["pool"], [name_of(Kind.SNAPSHOT, run.params["snapshot_id"])])
+
+
 def delete(run: Run) -> None:
-    if run.params["pool"] is not None:
-        delete_brick(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["snapshot_id"]))
+    wiping.delete(run, run.params["pool"], [name_of(Kind.SNAPSHOT, run.params["snapshot_id"])])
 
 
 def gone(run: Run, tx: Tx) -> None:
@@ -48,7 +52,9 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "delete_snapshot",
     (
-        Act("brick", do=delete, undo=engine.nothing),
+        Act("wipe", do=wipe, undo=engine.nothing),
+        Commit("receipts", do=wiping.kept, undo=engine.nothing_in),
+        Act("delete", do=delete, undo=engine.nothing),
         Commit("gone", do=gone, undo=engine.nothing_in),
     ),
     failed=failed,

@@ -1,7 +1,9 @@
 """Delete a volume, and with `cascade` its snapshots.
 
-bricks   delete the bricks of the snapshots, then the volume's    undo: none, what is deleted is deleted
-gone     remove the rows, give the claims back
+wipe       make the bricks of the snapshots and the volume's unreadable    undo: none
+receipts   keep that this was done, and how
+delete     delete these bricks                                             undo: none, what is deleted is deleted
+gone       remove the rows, give the claims back
 
 Absence is success, so it may run any number of times. When it fails the volume is error_deleting, and deleting it
 again goes on where it stopped.
@@ -11,11 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from brickyard.core import errors, pools
+from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import claims, store
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine
+from brickyard.flows import engine, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -29,14 +31,18 @@ def params(*, volume_id: str, pool: str | None, pool_id: str | None, gib: int, s
 # implementations ---------------------------------------------------------------------------------------------------
 
 
+def wipe(run: Run) -> dict[str, Any]:
+    return wiping.wipe(run, run.params["pool"], _names(run))
+
+
 def delete(run: Run) -> None:
-    if run.params["pool"] is None:
-        return
-    at = pools.parse(run.params["pool"])
-    node = run.world.nodes[at.host]
-    for snapshot in run.params["snapshots"]:
-        node.delete_brick(at.backend, name_of(Kind.SNAPSHOT, snapshot))
-    node.delete_brick(at.backend, name_of(Kind.VOLUME, run.params["volume_id"]))
+    wiping.delete(run, run.params["pool"], _names(run))
+
+
+def _names(run: Run) -> list[str]:
+    """The bricks of the snapshots, and the volume's last."""
+    snapshots = [name_of(Kind.SNAPSHOT, snapshot) for snapshot in run.params["snapshots"]]
+    return [*snapshots, name_of(Kind.VOLUME, run.params["volume_id"])]
 
 
 def gone(run: Run, tx: Tx) -> None:
@@ -61,7 +67,9 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "delete_volume",
     (
-        Act("bricks", do=delete, undo=engine.nothing),
+        Act("wipe", do=wipe, undo=engine.nothing),
+        Commit("receipts", do=wiping.kept, undo=engine.nothing_in),
+        Act("delete", do=delete, undo=engine.nothing),
         Commit("gone", do=gone, undo=engine.nothing_in),
     ),
     failed=failed,

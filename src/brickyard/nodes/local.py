@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from brickyard.brick import driver as contract
 from brickyard.core import errors
-from brickyard.core.bricks import Connection, Did, Found, Label, parse
+from brickyard.core.bricks import Connection, Did, Found, Label, Receipt, parse
 from brickyard.hypervisor import machine
 from brickyard.nodes import verbs
 
@@ -160,6 +160,9 @@ class LocalNode:
             self.hypervisor.resized(guest, _serial(name), size_bytes)
         # QEMU has grown an image that has a header of its own; the driver records the new size, or finds it grown.
         return driver.grow(name, size_bytes)
+
+    def wipe_brick(self, backend: str, name: str, progress: contract.Progress | None = None) -> Receipt:
+        return cast(contract.Wiper, self._driver(backend)).wipe(name, progress)
 
     def delete_brick(self, backend: str, name: str) -> Did:
         return self._driver(backend).delete(name)

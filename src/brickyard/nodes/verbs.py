@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
+from brickyard.brick.driver import Progress
+from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
 from brickyard.hypervisor.machine import Running
 
 
@@ -98,7 +99,12 @@ class Node(Protocol):
     def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
         """Also while a guest of this node uses it, which is told."""
 
-    def delete_brick(self, backend: str, name: str) -> Did: ...
+    def wipe_brick(self, backend: str, name: str, progress: Progress | None = None) -> Receipt:
+        """Make the content of a brick unreadable for whoever gets its space next; it cannot be opened any more. May
+        take hours, goes on where a former call died. NotFound when there is no such brick."""
+
+    def delete_brick(self, backend: str, name: str) -> Did:
+        """Remove it, wiped before if nobody did that."""
 
     def open_brick(self, backend: str, name: str) -> Connection: ...
 
