@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from brickyard import brick
-from brickyard.brick import faults, labels, qcow2, raw, vdi
+from brickyard.brick import faults, labels, locks, qcow2, raw, vdi
 from brickyard.core import errors
 from brickyard.core.bricks import Did
 
@@ -162,3 +162,132 @@ def test_the_library_needs_nothing_but_the_standard_library_and_core() -> None:
         "assert parts == {'brick', 'core'}, parts\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# what is not ours ------------------------------------------------------------------------------------------------
+
+
+def qemu_img(*words: Any) -> None:
+    subprocess.run(["qemu-img", *map(str, words)], check=True, capture_output=True)
+
+
+def test_a_file_with_a_backing_file_is_not_adopted(tmp_path: Path) -> None:
+    driver, label = qcow2.driver(str(tmp_path)), volume()
+    qemu_img("create", "-f", "raw", tmp_path / "secret", SIZE)
+    qemu_img("create", "-f", "qcow2", "-F", "raw", "-b", tmp_path / "secret", tmp_path / label.name)
+    for _ in range(2):
+        with pytest.raises(errors.UnsafeImage, match="backing"):
+            driver.adopt(label.name, label)
+    assert [found.label for found in driver.list()] == [None]
+
+
+def test_what_is_another_format_a_link_or_hidden_is_not_adopted(tmp_path: Path) -> None:
+    driver = raw.driver(str(tmp_path))
+    qemu_img("create", "-f", "qcow2", tmp_path / "image", SIZE)
+    (tmp_path / "link").symlink_to(tmp_path / "image")
+    (tmp_path / "file").write_bytes(bytes(SIZE))
+    os.link(tmp_path / "file", tmp_path / "twin")
+    (tmp_path / ".hidden").write_bytes(bytes(SIZE))
+    (tmp_path / "odd").write_bytes(bytes(SIZE + 1))
+    (tmp_path / "empty").write_bytes(b"")
+    for name, error, words in (
+        ("image", errors.UnsafeImage, "qcow2"),
+        ("link", errors.NotFound, "no file"),
+        ("file", errors.Invalid, "hard link"),
+        (".hidden", errors.Invalid, "hidden"),
+        ("odd", errors.Invalid, "truncate"),
+        ("empty", errors.Invalid, "0 bytes"),
+    ):
+        with pytest.raises(error, match=words):
+            driver.adopt(name, volume())
+    assert not [entry for entry in os.listdir(tmp_path) if "volume-" in entry]
+
+
+def test_two_who_adopt_one_file_make_one_brick_of_it(tmp_path: Path) -> None:
+    driver, labels_ = raw.driver(str(tmp_path)), [volume() for _ in range(8)]
+    (tmp_path / "found").write_bytes(bytes(SIZE))
+    start, done = threading.Barrier(8), []
+
+    def adopt(label: brick.Label) -> None:
+        start.wait()
+        try:
+            done.append(driver.adopt("found", label))
+        except errors.NotFound:
+            done.append(None)
+
+    threads = [threading.Thread(target=adopt, args=(label,)) for label in labels_]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, done)) == ["None"] * 7 + ["changed"]
+    assert len(list(driver.list())) == 1
+    assert driver.leftovers() == {}
+
+
+def test_leftovers_of_the_dead_are_told_from_the_work_of_the_living(tmp_path: Path) -> None:
+    driver, label, dead = raw.driver(str(tmp_path)), volume(), volume()
+    driver.create(label, SIZE)
+    (tmp_path / f".{dead.name}.tmp").write_bytes(b"half")
+    (tmp_path / f".{label.name}.spare").write_bytes(b"half")
+    (tmp_path / ".notes.tmp").write_bytes(b"mine")
+    left = {label.name: (f".{label.name}.spare",), dead.name: (f".{dead.name}.tmp",)}
+    assert driver.leftovers() == left
+    with locks.held(str(tmp_path), dead.name):
+        assert driver.leftovers() == {label.name: left[label.name]}
+    for name in left:
+        assert driver.tidy(name) is Did.CHANGED
+        assert driver.tidy(name) is Did.ALREADY
+    assert driver.leftovers() == {}
+    assert [found.label for found in driver.list()] == [label]
+    assert (tmp_path / ".notes.tmp").exists()
+
+
+def test_a_brick_whose_label_is_broken_is_not_deleted(tmp_path: Path) -> None:
+    driver, label = raw.driver(str(tmp_path)), volume()
+    driver.create(label, SIZE)
+    Path(labels.path_of(str(tmp_path), label.name)).write_bytes(b"{")
+    with pytest.raises(errors.BrickMismatch, match="restore it"):
+        driver.delete(label.name)
+    assert (tmp_path / label.name).exists()
+
+
+# alone -----------------------------------------------------------------------------------------------------------
+
+ALONE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from brickyard import brick
+from brickyard.core import errors
+driver = brick.load("raw", {"path": sys.argv[2]})
+driver.check()
+label = brick.Label(brick.Kind.VOLUME, "0c1a4a5e-9a08-4c43-9cb5-ee24e4a2a2a1", "demo")
+kept = brick.Label(brick.Kind.SNAPSHOT, "1c1a4a5e-9a08-4c43-9cb5-ee24e4a2a2a1", "demo", parent=label.id)
+assert driver.create(label, brick.MIB) is brick.Did.CHANGED
+with open(driver.open(label.name).path, "r+b") as file:
+    file.write(b"first")
+driver.snapshot(label.name, kept)
+driver.grow(label.name, 2 * brick.MIB)
+driver.revert(label.name, kept.name)
+assert {found.label for found in driver.list()} == {label, kept}
+try:
+    driver.import_image(brick.Label(brick.Kind.VOLUME, kept.id, "demo"),
+                        driver.open(kept.name).path, "raw", brick.MIB)
+except errors.BrickError as error:
+    assert "oslo.utils" in error.message and "install" in error.message, error
+else:
+    raise SystemExit("there is no inspector here, and the image was taken unseen")
+for found in list(driver.list()):
+    driver.delete(found.name)
+outside = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"__main__", "brickyard"}
+assert not outside, outside
+print("well")
+"""
+
+
+def test_the_library_works_with_nothing_but_the_standard_library_installed(tmp_path: Path) -> None:
+    """-I and -S: no site-packages, no directory of a user, no variable of the environment."""
+    source = Path(brick.__file__).parents[2]
+    command = [sys.executable, "-I", "-S", "-c", ALONE, str(source), str(tmp_path / "pool")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from pathlib import Path
 from typing import Any
 
 from brickyard.brick.memory import MemoryDriver
@@ -54,3 +55,9 @@ def _qemu_io(connection: Any, command: str) -> str:
     # A failed verification is an answer; any other failure means that the image is broken.
     assert done.returncode == 0 or "verification failed" in output, output
     return output
+
+
+def strange_file(path: Path, format: str) -> None:
+    """A file of SIZE bytes as somebody else made it, with threes in its first MiB."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", format, path, str(SIZE)], check=True)
+    subprocess.run(["qemu-io", "-f", format, "-c", f"write -q -P 3 0 {MIB}", path], check=True)

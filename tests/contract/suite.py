@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from brickyard.brick.driver import Cloner, Importer, Reverter, Snapshotter
+from brickyard.brick.driver import Adopter, Cloner, Importer, Reverter, Snapshotter, Wiper
 from brickyard.brick.guard import Guard
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label, name_of
@@ -266,6 +266,8 @@ class DriverContract(DeathContract):
         assert able.revert == isinstance(driver, Reverter)
         assert able.clones == isinstance(driver, Cloner)
         assert able.imports == isinstance(driver, Importer)
+        assert able.adopts == isinstance(driver, Adopter)
+        assert able.wipes == isinstance(driver, Wiper)
 
     def test_names_and_sizes_that_are_wrong_never_reach_the_driver(self, driver: Guard) -> None:
         for name in ("../volume-x", "volume-", name_of(Kind.VOLUME, str(uuid.uuid4())).upper(), "", "-f"):

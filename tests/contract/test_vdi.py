@@ -5,9 +5,14 @@ from pathlib import Path
 from brickyard.brick import vdi
 from brickyard.brick.files import FileDriver
 
+from .adoption import AdoptionContract
+from .content import strange_file
 from .suite import DriverContract
 
 
-class TestVdi(DriverContract):
+class TestVdi(DriverContract, AdoptionContract):
     def make(self, pool: Path) -> FileDriver:
         return vdi.driver(str(pool))
+
+    def strange(self, pool: Path, name: str) -> None:
+        strange_file(pool / name, "vdi")

@@ -15,7 +15,7 @@ driver.usage(), driver.list()                  # what is really there
 
 from __future__ import annotations
 
-from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Wiper
+from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Tidier, Wiper
 from brickyard.brick.guard import Guard
 from brickyard.brick.images import ImageFacts, inspect
 from brickyard.brick.registry import DRIVERS, canonical, load
@@ -56,6 +56,7 @@ __all__ = [
     "Receipt",
     "Reverter",
     "Snapshotter",
+    "Tidier",
     "Usage",
     "WipeMethod",
     "Wiper",

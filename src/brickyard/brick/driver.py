@@ -100,3 +100,14 @@ class Adopter(Protocol):
     def adopt(self, name: str, label: Label) -> Did:
         """Take over a brick of this pool that has no label: `name` is what it is called now, `label.name` what it is
         called afterwards. No content is copied. BrickMismatch when it belongs to somebody, NotFound, Invalid."""
+
+
+@runtime_checkable
+class Tidier(Protocol):
+    """Offered by drivers whose verbs leave something behind when they die; a repeat of the verb removes it as well."""
+
+    def leftovers(self) -> dict[str, tuple[str, ...]]:
+        """Name of a brick → what a dead verb on it left. What a verb uses that runs now is not among it."""
+
+    def tidy(self, name: str) -> Did:
+        """Remove the leftovers of `name`. A brick of that name stays as it is."""

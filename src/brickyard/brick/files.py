@@ -23,7 +23,7 @@ from typing import Protocol
 from brickyard.brick import images, labels, locks, steps, undo
 from brickyard.brick.driver import Progress
 from brickyard.brick.labels import Sidecar
-from brickyard.core import bricks, errors
+from brickyard.core import bricks, errors, sizes
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
 
 SECTOR_BYTES = 512
@@ -73,6 +73,7 @@ class FileDriver:
             imports=True,
             online_grow=format.online_grow,
             multiattach=format.multiattach,
+            adopts=True,
         )
 
     # what is there ----------------------------------------------------------------------------------------------
@@ -148,6 +149,8 @@ class FileDriver:
         if os.statvfs(self._directory).f_flag & os.ST_RDONLY and not self._leaves_anything(name):
             return Did.ALREADY  # there is no lock to be had, and nothing can be in the making: an undo has to end
         with locks.held(self._directory, name):
+            if os.path.lexists(self._path(name)):
+                self._owned(name)
             gone = steps.unlink(self._path(name))
             swept = self._sweep(name)
             steps.sync(self._directory)
@@ -217,6 +220,42 @@ class FileDriver:
                 images.check_import(path, format, promised)
             return self._place(wanted, partial(self._convert, os.path.abspath(path), format, promised, progress))
 
+    def adopt(self, name: str, label: Label) -> Did:
+        with locks.held(self._directory, label.name, taking=name):
+            self._sweep(label.name)
+            if self._adopted(name, label):
+                steps.sync(self._directory)  # whoever adopted it may have died before this line
+                return Did.ALREADY
+            path = self._path(name)
+            size_bytes = self._adoptable(name)
+            steps.restrict(path)
+            if not self._format.thin:
+                steps.allocate(path, os.path.getsize(path))
+            steps.sync(path)
+            # The label first: until the file has its new name, the label speaks of nothing and is swept.
+            labels.write(self._directory, Sidecar(label, self._format.name, size_bytes, "adopted"))
+            if name != label.name:
+                steps.rename(path, self._path(label.name))
+            steps.sync(self._directory)
+            return Did.CHANGED
+
+    def leftovers(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for entry in sorted(os.listdir(self._directory)):
+            name = labels.brick_of(entry)
+            if name is None or (entry == f".{name}.label" and self._status(name) is not None):
+                continue
+            # A verb that runs holds the lock; one that has just ended has removed what was listed.
+            if not locks.is_held(self._directory, name) and os.path.lexists(self._path(entry)):
+                found.setdefault(name, []).append(entry)
+        return {name: tuple(entries) for name, entries in found.items()}
+
+    def tidy(self, name: str) -> Did:
+        with locks.held(self._directory, name):
+            swept = self._sweep(name)
+            steps.sync(self._directory)
+            return Did.CHANGED if swept else Did.ALREADY
+
     # how a brick comes to be ------------------------------------------------------------------------------------
 
     def _place(self, wanted: Sidecar, fill: Callable[[str], None], *, exact: bool = False) -> Did:
@@ -264,14 +303,23 @@ class FileDriver:
 
     # looking, comparing, cleaning -------------------------------------------------------------------------------
 
+    def _owned(self, name: str) -> Sidecar:
+        """The label of what lies there. What has none is somebody else's, and stays."""
+        if self._status(name) is None:
+            raise errors.BrickMismatch(f"{name} in {self._directory} is no file: move it out of the pool")
+        sidecar = labels.read(self._directory, name)
+        if sidecar is None:
+            raise errors.BrickMismatch(
+                f"{name} in {self._directory} has no label: nothing says whose it is; adopt it, or move it away"
+            )
+        return sidecar
+
     def _present(self, name: str) -> tuple[Sidecar, int]:
         """Label and virtual size of a brick that a verb needs."""
         status = self._status(name)
         if status is None:
             raise errors.NotFound(f"{name} is not in the pool {self._directory}")
-        sidecar = labels.read(self._directory, name)
-        if sidecar is None:
-            raise errors.BrickMismatch(f"{name} in {self._directory} has no label: nothing says whose it is")
+        sidecar = self._owned(name)
         if sidecar.format != self._format.name:
             raise errors.BrickMismatch(f"{name} is {sidecar.format} and this driver is {self._format.name}")
         return sidecar, self._format.size_bytes(self._path(name), status)
@@ -285,6 +333,38 @@ class FileDriver:
                 f"{wanted.label.name} exists already and is another one: {there}; wanted: {wanted}; "
                 "use another id, or delete it first"
             )
+
+    def _adopted(self, name: str, label: Label) -> bool:
+        """Whether an earlier call has done it all; BrickMismatch when the name is taken."""
+        if self._status(label.name) is None or not os.path.lexists(labels.path_of(self._directory, label.name)):
+            if name != label.name and os.path.lexists(self._path(label.name)):
+                raise errors.BrickMismatch(f"{label.name} is in {self._directory} already: choose another id")
+            return False
+        sidecar, _ = self._present(label.name)
+        if sidecar.label != label or (name != label.name and os.path.lexists(self._path(name))):
+            raise errors.BrickMismatch(f"{label.name} exists already and is {sidecar.label}: choose another id")
+        return True
+
+    def _adoptable(self, name: str) -> int:
+        """The virtual size of a file that nobody owns and that is whole in itself."""
+        path, status = self._path(name), self._status(name)
+        if name.startswith("."):
+            raise errors.Invalid(f"{name} is hidden: rename it before it is adopted", field="name")
+        if status is None:
+            raise errors.NotFound(f"there is no file {name} in the pool {self._directory}")
+        if bricks.parse(name) and labels.read(self._directory, name) is not None:
+            raise errors.BrickMismatch(f"{name} has a label already: it belongs to somebody")
+        if status.st_nlink != 1:
+            raise errors.Invalid(f"{path} has another name elsewhere (a hard link): copy it instead", field="name")
+        images.check_import(path, self._format.name, sizes.MAX_GIB * sizes.GIB)
+        size_bytes = self._format.size_bytes(path, status)
+        if size_bytes == 0 or size_bytes % SECTOR_BYTES:
+            raise errors.Invalid(
+                f"{path} has {size_bytes} bytes, and a brick is whole sectors of {SECTOR_BYTES}: make it longer with "
+                f"truncate --size=%{SECTOR_BYTES}",
+                field="name",
+            )
+        return size_bytes
 
     def _sweep(self, name: str) -> bool:
         """Remove what a death left behind. The label goes only when there is no data that it speaks of."""

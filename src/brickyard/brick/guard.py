@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Wiper
+from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Tidier, Wiper
 from brickyard.core import bricks, clock, errors, sizes
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Kind, Label, Receipt, Usage, WipeMethod
 
@@ -146,6 +146,20 @@ class Guard:
             raise self._denied("adopts")
         with self._mapped("adopt"):
             return self._typed(self.driver.adopt(name, label), Did, "adopt")
+
+    def leftovers(self) -> dict[str, tuple[str, ...]]:
+        """What verbs left that died, by the name of their brick; nothing for a driver that never leaves anything."""
+        if not isinstance(self.driver, Tidier):
+            return {}
+        with self._mapped("leftovers"):
+            return self._typed(self.driver.leftovers(), dict, "leftovers")
+
+    def tidy(self, name: str) -> Did:
+        bricks.checked(name)
+        if not isinstance(self.driver, Tidier):
+            return Did.ALREADY
+        with self._mapped("tidy"):
+            return self._typed(self.driver.tidy(name), Did, "tidy")
 
     # checks -----------------------------------------------------------------------------------------------------
 

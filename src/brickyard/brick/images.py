@@ -94,8 +94,13 @@ def _percent(total_bytes: int, progress: Progress | None) -> Callable[[str], Non
 
 def _detect(path: str) -> tuple[str, FileInspector | None]:
     """The one format that the content is, and its inspector. Content that is several at once hides something."""
-    # Only the service that imports images needs this library; the storage library itself needs nothing.
-    from oslo_utils.imageutils import format_inspector
+    # Only whoever imports or adopts images needs this library; the storage library itself needs nothing.
+    try:
+        from oslo_utils.imageutils import format_inspector
+    except ImportError as error:
+        raise errors.BrickError(
+            f"content from outside is inspected with oslo.utils, which is not installed here ({error}): install it"
+        ) from error
 
     with open(path, "rb") as file, _understood("unknown"):
         wrapper = format_inspector.InspectWrapper(file)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brickyard.brick import steps
-from brickyard.core import errors
+from brickyard.core import bricks, errors
 from brickyard.core.bricks import Kind, Label
 
 BYTES_MAX = 65536
@@ -32,6 +32,15 @@ class Sidecar:
 
 def path_of(directory: str, name: str) -> str:
     return os.path.join(directory, f".{name}.label")
+
+
+def brick_of(entry: str) -> str | None:
+    """The name of the brick that a hidden file of a pool belongs to; None for every other file."""
+    for ending in (".label.tmp", ".label", ".tmp", ".spare"):
+        if entry.startswith(".") and entry.endswith(ending):
+            name = entry[1 : -len(ending)]
+            return name if bricks.parse(name) else None
+    return None
 
 
 def encode(sidecar: Sidecar) -> bytes:

@@ -25,9 +25,11 @@ PAUSE_S_FIRST, PAUSE_S_MAX = 0.0005, 0.05
 
 
 @contextmanager
-def held(directory: str, name: str, *, reading: str | None = None) -> Iterator[None]:
-    """Lock `name` against every other verb, and `reading`, where given, against those that change it."""
+def held(directory: str, name: str, *, reading: str | None = None, taking: str | None = None) -> Iterator[None]:
+    """Lock `name` and `taking` against every other verb, and `reading`, where given, against those that change it."""
     wanted = {_byte(name): fcntl.F_WRLCK}
+    if taking is not None:
+        wanted[_byte(taking)] = fcntl.F_WRLCK
     if reading is not None:
         wanted.setdefault(_byte(reading), fcntl.F_RDLCK)
     with steps.opened(os.path.join(directory, FILE), os.O_CREAT | os.O_RDWR) as descriptor:
@@ -35,6 +37,17 @@ def held(directory: str, name: str, *, reading: str | None = None) -> Iterator[N
             _lock(descriptor, byte, wanted[byte], name)
         with shell.holding(descriptor):
             yield
+
+
+def is_held(directory: str, name: str) -> bool:
+    """Whether a verb works on `name` now, in this process or in another one."""
+    request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _byte(name), 1, 0)
+    try:
+        with steps.opened(os.path.join(directory, FILE), os.O_RDWR) as descriptor:
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, request)
+    except FileNotFoundError:
+        return False
+    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
 
 
 def _byte(name: str) -> int:

@@ -59,6 +59,12 @@ def allocate(path: str, size_bytes: int) -> None:
         os.posix_fallocate(descriptor, 0, size_bytes)
 
 
+def restrict(path: str) -> None:
+    """From here on only its owner may read it."""
+    with faults.step("restrict"):
+        os.chmod(path, MODE)
+
+
 def rename(source: str, target: str) -> None:
     with faults.step("rename"):
         os.rename(source, target)
