@@ -1,4 +1,4 @@
-"""The one reader of the clock. Tests replace `now` and `monotonic` here."""
+"""The one reader of the clock. Tests replace `now`, `monotonic` and `sleep` here."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def stamp(after_s: float = 0) -> str:
 def monotonic() -> float:
     """Seconds that never go back, for deadlines and durations."""
     return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait, on the clock that `monotonic` reads."""
+    time.sleep(seconds)

@@ -13,6 +13,7 @@ BrickyardError
 ├── OverQuota          413
 ├── NoValidHost        409  nothing can hold the request; carries the refusals
 ├── BrickError         500  a driver could not do its work
+│   ├── DeviceInUse    409  a device that somebody uses, or that holds something; `found` says what
 │   ├── BrickMismatch  500  a brick of that name exists and is another one
 │   ├── NoSpace        500  the pool is full
 │   └── ToolFailed     500  an outside command failed: command, exit status, stderr
@@ -109,6 +110,16 @@ class NoValidHost(BrickyardError):
 
 class BrickError(BrickyardError):
     """The storage driver could not do this."""
+
+
+class DeviceInUse(BrickError):
+    """The device is in use, or something is on it; `found` says what."""
+
+    status = 409
+
+    def __init__(self, message: str | None = None, found: Sequence[str] = ()) -> None:
+        super().__init__(message, found=list(found))
+        self.found = tuple(found)
 
 
 class BrickMismatch(BrickError):
