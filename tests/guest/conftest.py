@@ -1,0 +1,97 @@
+"""Tests that need device-mapper and disks. They run in a guest, as root, and report here; inside the guest, and on a
+machine that has device-mapper itself, they run where they are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .remote import Remote
+
+IN_GUEST = os.environ.get("BRICKYARD_GUEST") == "1"
+HERE = Path(__file__).parent
+DISK_BYTES = 1024 * 1024 * 1024
+REMOTE = pytest.StashKey[Remote]()
+
+
+def _runs_here() -> bool:
+    return IN_GUEST or (os.geteuid() == 0 and "device-mapper" in Path("/proc/misc").read_text())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.get_closest_marker("guest") and HERE in item.path.parents]
+    if _runs_here() or not ours:
+        return
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(0))  # the guest has limits of its own; the first item waits for its boot
+    config.stash[REMOTE] = Remote(config, ours)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    remote = item.config.stash.get(REMOTE, None)
+    if remote is None or not item.get_closest_marker("guest"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    if os.geteuid() == 0 and shutil.which("qemu-system-x86_64"):
+        reports = remote.of(item.nodeid)
+    else:
+        reports = [_skipped(item)]
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if remote := config.stash.get(REMOTE, None):
+        remote.stop()
+
+
+def _skipped(item: pytest.Item) -> pytest.TestReport:
+    why = (str(item.path), 0, "Skipped: no guest here: it takes root and qemu-system-x86")
+    return pytest.TestReport(item.nodeid, item.location, {}, "skipped", why, "setup")
+
+
+@pytest.fixture
+def disks() -> Iterator[Callable[[int], list[str]]]:
+    """So many empty disks, as paths: the guest's, or loop devices on a machine with device-mapper of its own."""
+    taken: list[str] = []
+    directory = Path("/tmp", f"brickyard-disks-{os.getpid()}")
+
+    def take(number: int) -> list[str]:
+        if IN_GUEST:
+            found = [f"/dev/vd{letter}" for letter in "bcdefghi"[:number]]
+        else:
+            directory.mkdir(exist_ok=True)
+            found = [_loop(directory / f"disk{n}") for n in range(number)]
+        taken.extend(found)
+        for path in found:
+            _empty(path)
+        return found
+
+    yield take
+    for path in taken:
+        _empty(path)
+        if not IN_GUEST:
+            subprocess.run(["losetup", "-d", path], check=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _loop(path: Path) -> str:
+    with open(path, "wb") as file:
+        file.truncate(DISK_BYTES)
+    command = ["losetup", "--find", "--show", "--partscan", str(path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _empty(path: str) -> None:
+    """Nothing of an earlier test: partitions forgotten, every byte zero."""
+    subprocess.run(["partx", "-d", path], check=False, capture_output=True)
+    subprocess.run(["blkdiscard", "-f", "-z", path], check=True, capture_output=True)
+    subprocess.run(["udevadm", "settle"], check=True)

@@ -1,0 +1,127 @@
+"""Runs tests in guests and hands their reports out. Two guests work at a time, a file of tests each."""
+
+from __future__ import annotations
+
+import json
+import queue
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .reporter import MARK
+from .vm import Guest
+
+GUESTS = 2
+FILE_S = 3000
+PYTEST = ["python3", "-m", "pytest", "-q", "--no-header", "--tb=short", "-rN", "-o", "timeout=1500", "-p", "reporter"]
+PYTEST += ["-p", "no:cacheprovider", "-p", "no:randomly"]
+
+
+class Remote:
+    """The reports of all items, as they come. Guests start with the first question."""
+
+    def __init__(self, config: pytest.Config, items: Iterable[pytest.Item]) -> None:
+        self.config = config
+        self.reports: dict[str, list[pytest.TestReport]] = {}
+        self.failed: dict[str, str] = {}  # node id → why there will be no more reports
+        self.came = threading.Condition()
+        self.files: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+        self.guests: list[Guest] = []
+        self.room = tempfile.TemporaryDirectory(prefix="brickyard-guests-")
+        by_file: dict[str, list[str]] = {}
+        for item in items:
+            by_file.setdefault(item.nodeid.partition("::")[0], []).append(item.nodeid)
+        for node_ids in by_file.values():
+            self.files.put(node_ids)
+        self.workers = [
+            threading.Thread(target=self._work, args=(number,), daemon=True)
+            for number in range(min(GUESTS, len(by_file)))
+        ]
+        self.started = False
+
+    def of(self, node_id: str) -> list[pytest.TestReport]:
+        """Wait for all reports of one test."""
+        if not self.started:
+            self.started = True
+            for worker in self.workers:
+                worker.start()
+        with self.came:
+            self.came.wait_for(lambda: node_id in self.failed or self._is_whole(node_id))
+            found = self.reports.get(node_id, [])
+            return found if self._is_whole(node_id) else [*found, _lost(node_id, self.failed[node_id])]
+
+    def stop(self) -> None:
+        for guest in self.guests:
+            guest.stop()
+        self.room.cleanup()
+
+    def _is_whole(self, node_id: str) -> bool:
+        found = self.reports.get(node_id, [])
+        return bool(found) and found[-1].when == "teardown"
+
+    def _work(self, number: int) -> None:
+        guest = None
+        while True:
+            try:
+                node_ids = self.files.get_nowait()
+            except queue.Empty:
+                break
+            printed: list[str] = []
+            why = "the test was not run in the guest"
+            try:
+                if guest is None:
+                    guest = Guest.boot(Path(self.room.name, f"{number}"), disks=8, memory_mib=2048)
+                    self.guests.append(guest)
+                guest.run([*PYTEST, *node_ids], self._reader(printed), env={"PYTHONPATH": _path()}, timeout_s=FILE_S)
+            except Exception as error:  # whatever it is, nobody may wait for ever
+                why = f"{type(error).__name__}: {error}"
+                if guest is not None:
+                    guest.stop()
+                    self.guests.remove(guest)
+                    guest = None
+            with self.came:
+                told = f"{why}; what it printed:\n{''.join(printed)[-4000:]}"
+                self.failed.update(dict.fromkeys(node_ids, told))
+                self.came.notify_all()
+        if guest is not None:
+            guest.stop()
+
+    def _reader(self, printed: list[str]) -> Any:
+        rest = ""
+
+        def read(text: str) -> None:
+            nonlocal rest
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                if line.startswith(MARK):
+                    self._report(json.loads(line[len(MARK) :]))
+                else:
+                    printed.append(line + "\n")
+
+        return read
+
+    def _report(self, data: dict[str, Any]) -> None:
+        report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+        with self.came:
+            self.reports.setdefault(report.nodeid, []).append(report)
+            self.came.notify_all()
+
+
+def _path() -> str:
+    here = Path(__file__).resolve()
+    return f"{here.parents[2] / 'src'}:{here.parent}:/opt/brickyard/site-packages"
+
+
+def _lost(node_id: str, why: str) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=node_id,
+        location=(node_id.partition("::")[0], None, node_id),
+        keywords={},
+        outcome="failed",
+        longrepr=f"in the guest: {why}",
+        when="call",
+    )
