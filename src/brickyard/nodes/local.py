@@ -176,6 +176,17 @@ class LocalNode:
     def bricks(self, backend: str) -> list[Found]:
         return list(self._driver(backend).list())
 
+    def find_brick(self, backend: str, name: str) -> Found | None:
+        return self._driver(backend).find(name)
+
+    def leftovers(self, backend: str) -> dict[str, tuple[str, ...]]:
+        driver = self._driver(backend)
+        return driver.leftovers() if isinstance(driver, contract.Tidier) else {}
+
+    def tidy_brick(self, backend: str, name: str) -> Did:
+        driver = self._driver(backend)
+        return driver.tidy(name) if isinstance(driver, contract.Tidier) else Did.ALREADY
+
     # guests -------------------------------------------------------------------------------------------------------
 
     def boot(self, boot: verbs.Boot) -> Did:

@@ -112,6 +112,14 @@ class Node(Protocol):
 
     def bricks(self, backend: str) -> list[Found]: ...
 
+    def find_brick(self, backend: str, name: str) -> Found | None: ...
+
+    def leftovers(self, backend: str) -> dict[str, tuple[str, ...]]:
+        """Name of a brick → what verbs on it left that died."""
+
+    def tidy_brick(self, backend: str, name: str) -> Did:
+        """Remove the leftovers of a brick; the brick itself stays."""
+
     # backends -----------------------------------------------------------------------------------------------------
 
     def add_backend(self, name: str, options: Mapping[str, Any]) -> BackendReport:
