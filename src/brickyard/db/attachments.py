@@ -21,10 +21,25 @@ WIDE = sa.select(attachments, volumes.c.project_id.label("project_id")).join(
 BY_ID = WIDE.where(attachments.c.id == sa.bindparam("id"))
 BY_ID_AND_PROJECT = BY_ID.where(volumes.c.project_id == sa.bindparam("project_id"))
 OF_VOLUME = WIDE.where(attachments.c.volume_id == sa.bindparam("volume")).order_by(attachments.c.created_at)
+INSERT = sa.insert(attachments)
+_THIS = attachments.c.id == sa.bindparam("this")
+UPDATE = sa.update(attachments).where(_THIS)
+DELETE = sa.delete(attachments).where(_THIS)
+CONNECTED = UPDATE.where(attachments.c.status.in_((A.ATTACHING, A.ATTACHED)))
+FLOWS = ("attach_volume", "detach_volume")
+BUSY = (
+    sa.select(schema.flows.c.id)
+    .where(
+        schema.flows.c.resource_id == sa.bindparam("volume"),
+        schema.flows.c.name.in_(FLOWS),
+        schema.flows.c.status.in_(flow_rows.OPEN),
+    )
+    .limit(1)
+)
 
 
 def insert(tx: Tx, **values: Any) -> None:
-    tx.execute(sa.insert(attachments).values(created_at=clock.stamp(), **values))
+    tx.execute(INSERT, {"created_at": clock.stamp(), **values})
 
 
 def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
@@ -57,27 +72,19 @@ def of_instance(tx: Tx, instance_id: str) -> list[Row]:
 def update(tx: Tx, id: str, **values: Any) -> bool:
     """Change anything but the status, which only store.py changes."""
     assert "status" not in values
-    done = tx.execute(sa.update(attachments).where(attachments.c.id == id).values(updated_at=clock.stamp(), **values))
-    return done.rowcount == 1
+    return tx.execute(UPDATE, {"this": id, "updated_at": clock.stamp(), **values}).rowcount == 1
 
 
 def delete(tx: Tx, id: str) -> bool:
-    return tx.execute(sa.delete(attachments).where(attachments.c.id == id)).rowcount == 1
+    return tx.execute(DELETE, {"this": id}).rowcount == 1
 
 
 def connected(tx: Tx, id: str, **values: Any) -> bool:
     """Write the connection of an attachment; False when nobody waits for one: it is being detached, or gone."""
-    waiting = sa.and_(attachments.c.id == id, attachments.c.status.in_((A.ATTACHING, A.ATTACHED)))
-    done = tx.execute(sa.update(attachments).where(waiting).values(updated_at=clock.stamp(), **values))
-    return done.rowcount == 1
+    return tx.execute(CONNECTED, {"this": id, "updated_at": clock.stamp(), **values}).rowcount == 1
 
 
 def busy(tx: Tx, volume_id: str) -> str | None:
     """The flow that connects or disconnects an attachment of the volume now: one at a time, so that none closes a
     brick that another has just opened."""
-    flows = schema.flows
-    running = sa.and_(flows.c.resource_id == volume_id, flows.c.name.in_(FLOWS), flows.c.status.in_(flow_rows.OPEN))
-    return tx.scalar(sa.select(flows.c.id).where(running).limit(1))
-
-
-FLOWS = ("attach_volume", "detach_volume")
+    return tx.scalar(BUSY, {"volume": volume_id})

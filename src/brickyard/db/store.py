@@ -6,6 +6,7 @@ is written in the same transaction. `end` moves it on. Rows changed 0 means that
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,33 @@ TABLES: dict[str, tuple[sa.Table, Any]] = {
     "instance": (schema.instances, states.INSTANCE),
 }
 
+ATTACHMENT_STATUSES = sorted({*states.FROM_ATTACHMENT.values(), states.V.AVAILABLE})
+
+
+class _Running:
+    """What ends an action of one noun. Built once, as is what begins one: to build takes longer than to run."""
+
+    def __init__(self, table: sa.Table) -> None:
+        mine = sa.and_(table.c.id == sa.bindparam("this"), table.c.status == sa.bindparam("running"))
+        self.remove = sa.delete(table).where(mine)
+        self.change = sa.update(table).where(mine)
+        self.before = sa.select(table.c.before).where(mine) if "before" in table.c else sa.select(sa.null())
+
+
+_RUNNING = {noun: _Running(table) for noun, (table, _) in TABLES.items()}
+
+
+@functools.cache
+def _begin(noun: str, action: str) -> sa.Update:
+    table, rows = TABLES[noun]
+    start = sorted(status for status in rows[action].start if status)
+    statement = sa.update(table).where(table.c.id == sa.bindparam("this"), table.c.status.in_(start))
+    return statement.values(before=table.c.status) if "before" in table.c else statement
+
+
+_SETTLE = sa.update(schema.volumes).where(
+    schema.volumes.c.id == sa.bindparam("this"), schema.volumes.c.status.in_(ATTACHMENT_STATUSES)
+)
 _STATUSES = sa.select(schema.attachments.c.status).where(schema.attachments.c.volume_id == sa.bindparam("volume"))
 
 
@@ -50,17 +78,11 @@ def begin(
     `where` adds a condition to the same statement; when only that one fails, LostRace is raised, with `why`.
     """
     table, rows = TABLES[noun]
-    action_row = rows[action]
-    if "before" in table.c:
-        values["before"] = table.c.status
-    statement = (
-        sa.update(table)
-        .where(table.c.id == id, table.c.status.in_(sorted(s for s in action_row.start if s)))
-        .values(status=action_row.during, updated_at=clock.stamp(), **values)
-    )
+    statement = _begin(noun, action)
     if where is not None:
         statement = statement.where(where)
-    if tx.execute(statement).rowcount == 1:
+    values |= {"this": id, "status": rows[action].during, "updated_at": clock.stamp()}
+    if tx.execute(statement, values).rowcount == 1:
         return
     now = tx.scalar(sa.select(table.c.status).where(table.c.id == id))
     if now is None:
@@ -73,30 +95,25 @@ def end(tx: Tx, noun: str, id: str, action: str, *, ok: bool, **values: Any) -> 
     """Finish `action`; False when the row is not in its status any more (an administrator reset it, or it is gone)."""
     table, rows = TABLES[noun]
     action_row = rows[action]
-    running = sa.and_(table.c.id == id, table.c.status == action_row.during)
+    running = {"this": id, "running": action_row.during}
     target = action_row.done if ok else action_row.failed
     attached = attachment_statuses(tx, id) if target == states.COUNT else []
     if target == states.GONE:
-        return tx.execute(sa.delete(table).where(running)).rowcount == 1
+        return tx.execute(_RUNNING[noun].remove, running).rowcount == 1
     before = None
     if "before" in table.c:
-        before = tx.scalar(sa.select(table.c.before).where(running)) if target == states.BEFORE else None
+        before = tx.scalar(_RUNNING[noun].before, running) if target == states.BEFORE else None
         values["before"] = None
     status = states.end(action_row, ok=ok, before=before, attached=attached)
-    done = tx.execute(sa.update(table).where(running).values(status=status, updated_at=clock.stamp(), **values))
-    return done.rowcount == 1
+    values |= {**running, "status": status, "updated_at": clock.stamp()}
+    return tx.execute(_RUNNING[noun].change, values).rowcount == 1
 
 
 def settle(tx: Tx, volume_id: str) -> None:
     """Recompute a volume's status from its attachments, unless another action is running on it."""
-    volumes = schema.volumes
     hold(tx, "volume", volume_id)
     status = states.from_attachments(attachment_statuses(tx, volume_id))
-    tx.execute(
-        sa.update(volumes)
-        .where(volumes.c.id == volume_id, volumes.c.status.in_(ATTACHMENT_STATUSES))
-        .values(status=status, before=None, updated_at=clock.stamp())
-    )
+    tx.execute(_SETTLE, {"this": volume_id, "status": status, "before": None, "updated_at": clock.stamp()})
 
 
 def force(tx: Tx, noun: str, id: str, status: str) -> None:
@@ -128,11 +145,11 @@ def reservable() -> sa.ColumnElement[bool]:
     return sa.or_(volumes.c.status == states.V.AVAILABLE, shared)
 
 
-def drop_created(tx: Tx, volume_id: str) -> bool:
-    """Remove a volume that a failed boot had begun to create; False when it is not being created."""
-    volumes = schema.volumes
-    creating = sa.and_(volumes.c.id == volume_id, volumes.c.status == states.V.CREATING)
-    return tx.execute(sa.delete(volumes).where(creating)).rowcount == 1
+def drop_created(tx: Tx, id: str, noun: str = "volume") -> bool:
+    """Remove a volume or snapshot that a flow had begun to create; False when it is not being created."""
+    table, rows = TABLES[noun]
+    creating = sa.and_(table.c.id == id, table.c.status == rows["create"].during)
+    return tx.execute(sa.delete(table).where(creating)).rowcount == 1
 
 
 def stopped(tx: Tx, instance_id: str, fault: str) -> bool:
@@ -150,6 +167,3 @@ def has_snapshots(tx: Tx, volume_id: str) -> bool:
 
 def attachment_statuses(tx: Tx, volume_id: str) -> list[str]:
     return list(tx.scalars(_STATUSES, {"volume": volume_id}))
-
-
-ATTACHMENT_STATUSES = sorted({*states.FROM_ATTACHMENT.values(), states.V.AVAILABLE})
