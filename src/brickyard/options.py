@@ -125,11 +125,29 @@ TABLE: tuple[Option, ...] = (
 )
 
 PATH = ("path", "Directory of the bricks, absolute; its parent must exist. Default: bricks/<section> in the state directory.")
+GROUP = (
+    ("volume_group", "Name of the volume group. Default: cinder-volumes."),
+    ("volume_group_uuid", "Its uuid: a group of the same name that is another one is refused. Default: not checked across restarts."),
+    ("devices", "Absolute paths with commas between them; LVM looks at no other device. Default: where the group was found."),
+    ("raid1", "true: what is made is mirrored on two devices. Default: false."),
+    ("lvm_type", "default, or thin, which means the driver lvm-thin."),
+)
 # Options of the drivers: (name, help) each. The drivers themselves check the values when they load.
 DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
     "raw": (PATH, ("preallocate", "true: a volume takes its whole size at once. Default: false, sparse files.")),
     "qcow2": (PATH, ("preallocation", "off, metadata, falloc or full. Default: off."), ("cluster_size", "A power of two from 512 to 2M. Default: 64k.")),
     "vdi": (PATH,),
+    "lvm": (*GROUP, ("wipe_rate_mib", "At most so many MiB per second are written to wipe. Default: no limit.")),
+    "lvm-thin": (
+        *GROUP,
+        ("thin_pool", "Name of the thin pool. Default: <volume_group>-pool."),
+        ("make_thin_pool", "true: make the pool when it is not there. Default: false."),
+        ("data_percent_max", "How full the pool may really be before nothing more is promised. Default: 90."),
+        ("metadata_percent_max", "The same of its metadata. Default: 80."),
+        ("autoextend_threshold", "How full the pool, or its metadata, is when it grows by itself. Default: 75."),
+        ("autoextend_percent", "By how much of its size it grows then. Default: 0, never."),
+        ("autoextend_keep_gib", "What is left free in the group when it grows, in GiB. Default: 0."),
+    ),
     "memory": (("capacity_gib", "Size of the simulated storage. Default: 1024."), ("preallocate", "true: behaves as thick storage. Default: false.")),
 }
 # fmt: on
@@ -148,7 +166,7 @@ UNUSED = (
 # fmt: on
 
 # Options of drivers whose names are settled and which this release does not contain: kept, for the day that it does.
-LATER = ("volume_group", "lvm_type", "available_devices", *UNUSED)
+LATER = ("available_devices", *UNUSED)
 
 
 def of_section(section: str) -> dict[str, Option]:

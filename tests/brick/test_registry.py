@@ -12,12 +12,17 @@ from brickyard.brick import registry
 from brickyard.core import errors
 
 
-@pytest.mark.parametrize("name", [name for name in registry.DRIVERS if name != "memory"])
+@pytest.mark.parametrize("name", ["raw", "qcow2", "vdi"])
 def test_a_pool_is_made_for_its_owner_alone_if_its_parent_exists(tmp_path: Path, name: str) -> None:
     brick.load(name, {"path": str(tmp_path / "pool")}).check()
     assert stat.S_IMODE((tmp_path / "pool").stat().st_mode) == 0o700
     with pytest.raises(errors.BrickError, match="mount or create its parent"):
         brick.load(name, {"path": str(tmp_path / "absent" / "pool")})
+
+
+def test_an_older_spelling_of_a_thin_group_is_one() -> None:
+    assert brick.load("lvm", {"volume_group": "vg", "lvm_type": "thin"}).capabilities.thin
+    assert not brick.load("lvm", {"volume_group": "vg", "devices": "/dev/vdb, /dev/vdc"}).capabilities.thin
 
 
 def test_memory_needs_no_option() -> None:
@@ -35,6 +40,13 @@ def test_memory_needs_no_option() -> None:
         ("qcow2", {"path": "/x", "cluster_size": "3k"}, "cluster_size"),
         ("vdi", {"path": "/x", "preallocate": "yes"}, "preallocate"),
         ("memory", {"capacity_gib": "0"}, "capacity_gib"),
+        ("lvm", {"path": "/x"}, "path"),
+        ("lvm", {"devices": "vdb"}, "devices"),
+        ("lvm", {"wipe_rate_mib": "0"}, "wipe_rate_mib"),
+        ("lvm", {"lvm_type": "auto"}, "lvm_type"),
+        ("lvm-thin", {"lvm_type": "default"}, "lvm_type"),
+        ("lvm-thin", {"data_percent_max": "101"}, "data_percent_max"),
+        ("lvm-thin", {"autoextend_keep_gib": "some"}, "autoextend_keep_gib"),
     ],
 )
 def test_an_option_that_is_wrong_is_named(name: str, options: dict[str, str], field: str) -> None:

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from brickyard.brick import memory, qcow2, raw, vdi
 from brickyard.brick.driver import Driver
 from brickyard.brick.guard import Guard
+from brickyard.brick.lvm.thick import ThickDriver
+from brickyard.brick.lvm.thin import Limits, ThinDriver
 from brickyard.core import errors
 from brickyard.core.sizes import GIB, KIB, MIB
 
 LOG = logging.getLogger(__name__)
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 UNITS = {"": 1, "k": KIB, "m": MIB}
+USUAL_GROUP = "cinder-volumes"  # what older configurations mean when they do not say
 
 
 class Options:
@@ -48,6 +51,20 @@ class Options:
         if not re.fullmatch(r"[1-9][0-9]{0,9}", value):
             raise self.wrong(name, value, "a whole number from 1")
         return int(value)
+
+    def percent(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"100|[1-9]?[0-9]", value):
+            raise self.wrong(name, value, "a whole number from 0 to 100")
+        return int(value)
+
+    def paths(self, name: str) -> tuple[str, ...]:
+        """Absolute paths with commas between them; none is none."""
+        value = self.text(name, "")
+        found = tuple(path.strip() for path in value.split(",") if path.strip())
+        if not all(os.path.isabs(path) for path in found):
+            raise self.wrong(name, value, "absolute paths with commas between them")
+        return found
 
     def wrong(self, name: str, value: str, allowed: str) -> errors.Invalid:
         return errors.Invalid(
@@ -113,15 +130,56 @@ def _memory(options: Options) -> Driver:
     return memory.MemoryDriver(memory.Store(capacity_gib * GIB), preallocate=preallocate)
 
 
+def _lvm(options: Options) -> Driver:
+    kind = options.choice("lvm_type", "default", ("default", "thin"))
+    if kind == "thin":
+        return _lvm_thin(options)
+    group, uuid = options.text("volume_group", USUAL_GROUP), options.text("volume_group_uuid", "")
+    devices, raid1 = options.paths("devices"), options.flag("raid1", False)
+    rate_mib = options.text("wipe_rate_mib", "")
+    if rate_mib and not re.fullmatch(r"[1-9][0-9]{0,6}", rate_mib):
+        raise options.wrong("wipe_rate_mib", rate_mib, "a whole number of MiB from 1")
+    options.finish()
+    rate = int(rate_mib) * MIB if rate_mib else None
+    return ThickDriver(group, uuid=uuid or None, devices=devices, raid1=raid1, wipe_rate_bytes_s=rate)
+
+
+def _lvm_thin(options: Options) -> Driver:
+    options.choice("lvm_type", "thin", ("thin",))
+    group, uuid = options.text("volume_group", USUAL_GROUP), options.text("volume_group_uuid", "")
+    pool = options.text("thin_pool", f"{group}-pool")
+    devices, raid1 = options.paths("devices"), options.flag("raid1", False)
+    make_pool = options.flag("make_thin_pool", False)
+    usual = Limits()
+    limits = Limits(
+        data_percent_max=options.percent("data_percent_max", usual.data_percent_max),
+        metadata_percent_max=options.percent("metadata_percent_max", usual.metadata_percent_max),
+        autoextend_threshold=options.percent("autoextend_threshold", usual.autoextend_threshold),
+        autoextend_percent=options.percent("autoextend_percent", usual.autoextend_percent),
+        autoextend_keep_bytes=_whole_gib(options, "autoextend_keep_gib"),
+    )
+    options.finish()
+    return ThinDriver(group, pool, uuid=uuid or None, devices=devices, raid1=raid1, make_pool=make_pool, limits=limits)
+
+
+def _whole_gib(options: Options, name: str) -> int:
+    value = options.text(name, "0")
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise options.wrong(name, value, "a whole number of GiB")
+    return int(value) * GIB
+
+
 DRIVERS: dict[str, Callable[[Options], Driver]] = {
     "raw": _raw,
     "qcow2": _qcow2,
     "vdi": _vdi,
     "memory": _memory,
+    "lvm": _lvm,
+    "lvm-thin": _lvm_thin,
 }
 
 # Names that are settled, of drivers that this release does not contain.
-NOT_YET = ("lvm", "lvm-thin", "disk")
+NOT_YET = ("disk",)
 
 # What older configurations call local storage, and what it is here.
 FOREIGN = {
@@ -183,4 +241,5 @@ def load(driver_name: str, options: Mapping[str, str]) -> Guard:
             allowed=allowed,
         )
     driver = DRIVERS[name.name](Options(name.name, options))
-    return Guard(driver, f"{name.name}:{options['path']}" if "path" in options else name.name)
+    place = options.get("path") or options.get("volume_group")
+    return Guard(driver, f"{name.name}:{place}" if place else name.name)

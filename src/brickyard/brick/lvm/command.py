@@ -9,6 +9,7 @@ whatever warnings LVM prints around it; prose is looked at after a failure, to s
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 
@@ -44,6 +45,11 @@ class MissingDevice(errors.BrickError):
 # What LVM says, what it means, and what to do about it.
 MEANINGS: tuple[tuple[str, type[errors.BrickyardError], str], ...] = (
     (
+        r"Multiple VGs found with the same name|has duplicate",
+        errors.BrickMismatch,
+        "rename the one that is not ours (vgrename <uuid> <name>), or leave its devices out of the option devices",
+    ),
+    (
         r"insufficient free space|Insufficient suitable|Insufficient free|not enough free|is above threshold|"
         r"free extents? .*required|Not enough PVs",
         errors.NoSpace,
@@ -77,7 +83,8 @@ class Lvm:
         self._settings = " ".join(settings)
 
     def argv(self, sub: str, *arguments: str) -> list[str]:
-        seen = ["--devices", ",".join(self.devices)] if self.devices else []
+        # A stable name may be a link; LVM is told the device that it leads to now.
+        seen = ["--devices", ",".join(map(os.path.realpath, self.devices))] if self.devices else []
         return ["lvm", sub, *seen, "--config", self._settings, *arguments]
 
     def run(

@@ -162,7 +162,7 @@ def make_thin_pool(lvm: Lvm, name: str, pool: str, *, raid1: bool = False) -> Di
 
 
 def _pool_settings() -> list[str]:
-    return ["-y", "-Zy", "--discards", "passdown", "--setautoactivation", "n", *tags.changes([f"{tags.PREFIX}pool"])]
+    return ["-y", "-Zy", "--discards", "passdown", *tags.changes([f"{tags.PREFIX}pool"])]
 
 
 def _make_mirrored(lvm: Lvm, group: Group, pool: str, data: int, metadata: int) -> None:
@@ -254,6 +254,14 @@ def destroy(name: str, devices: Sequence[str] = (), *, uuid: str | None = None) 
     if found is None:
         return _forget(devices)
     lvm = Lvm(found[1])
+    with Queue(found[0]).turn():
+        _remove_empty(lvm, name)
+    _forget({*found[1], *devices})
+    return Did.CHANGED
+
+
+def _remove_empty(lvm: Lvm, name: str) -> None:
+    """Looked at and removed in one turn: removing a pool would take the volumes in it along."""
     group = reports.read(lvm, name)
     held = [one for one in group.volumes.values() if f"{tags.PREFIX}pool" not in one.raw_tags]
     if held:
@@ -261,12 +269,9 @@ def destroy(name: str, devices: Sequence[str] = (), *, uuid: str | None = None) 
         raise errors.BrickError(
             f"the volume group {name} still holds {len(held)} volumes ({shown}…): delete them first"
         )
-    with Queue(group.uuid).turn():
-        for pool in group.volumes:
-            lvm.run("lvremove", "-y", f"{name}/{pool}")
-        lvm.run("vgremove", name)
-    _forget({*found[1], *devices})
-    return Did.CHANGED
+    for pool in group.volumes:
+        lvm.run("lvremove", "-y", f"{name}/{pool}")
+    lvm.run("vgremove", name)
 
 
 def _forget(devices: Sequence[str] | set[str]) -> Did:

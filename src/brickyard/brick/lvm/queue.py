@@ -46,6 +46,10 @@ class Queue:
         with locks.held(self._directory, name, reading=reading):
             yield
 
+    def is_busy(self, name: str) -> bool:
+        """Whether a verb works on this brick now."""
+        return locks.is_held(self._directory, name)
+
     @contextlib.contextmanager
     def activation(self, name: str) -> Iterator[None]:
         """Hold the right to activate and deactivate one brick, and its mark."""

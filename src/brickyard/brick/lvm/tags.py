@@ -5,6 +5,7 @@
     brickyard.source=<name>       what the content came from: a brick, or "image"; absent for an empty one
     brickyard.making              not whole yet: never listed, made anew by a repeat, removed by delete
     brickyard.growing=<bytes>     the size from which on the content is not zeros yet
+    brickyard.reverting=<name>    the content is being replaced by that of this snapshot
     brickyard.wiping=<bytes>      deleted; so many bytes of it are wiped, and it is never opened again
     brickyard.wiped=<text>        wiped wholly, and what there is to say of it
 
@@ -38,6 +39,7 @@ class Tags:
     source: str = ""
     making: bool = False
     growing_bytes: int | None = None
+    reverting: str | None = None
     wiping_bytes: int | None = None
     wiped: str | None = None
 
@@ -95,6 +97,7 @@ def read(tags: Iterable[str]) -> Tags:
         source=fields.get("source", ""),
         making="making" in fields,
         growing_bytes=_number(fields.get("growing")),
+        reverting=fields.get("reverting"),
         wiping_bytes=_number(fields.get("wiping")),
         wiped=fields.get("wiped"),
     )

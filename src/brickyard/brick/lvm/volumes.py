@@ -1,0 +1,267 @@
+"""The logical volumes of one group as bricks: everything that thick and thin share.
+
+A brick is a logical volume with its name and with tags that say whose it is (see `tags`). One that has such a name and
+no such tags is foreign: it is listed without a label, and no verb touches it but `adopt`. A volume that is still being
+made is not listed at all. No brick is activated at boot or by a look: `open` activates, `close` deactivates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+from brickyard.brick.lvm import groups, reports, tags
+from brickyard.brick.lvm.command import InUse, Lvm, MissingDevice
+from brickyard.brick.lvm.queue import Queue
+from brickyard.brick.lvm.reports import Group, Shared, Volume
+from brickyard.core import bricks, errors
+from brickyard.core.bricks import Connection, Did, Found, Label
+
+# While a thin volume is reverted its old content has this name for a moment (see `thin`), and is still the brick.
+REVERTED = "reverted-"
+REVERTING = "revert-"  # and this name has the content that it gets
+ONLY_WHEN_OPENED = ("-ky",)  # a flag that whoever activates a whole group, or all at boot, passes over
+MAKING = tags.tag("making")
+
+
+class Volumes:
+    """The volumes of the group `name` that `belongs` says are this driver's. With `uuid` only that group is ours; with
+    `devices` LVM looks at nothing else, and otherwise at the devices that the group was found on."""
+
+    def __init__(
+        self, name: str, belongs: Callable[[Volume], bool], *, uuid: str | None = None, devices: Sequence[str] = ()
+    ) -> None:
+        self.name = groups.checked(name)
+        self.reports = Shared(self._look)
+        self._belongs = belongs
+        self._uuid = uuid
+        self._devices = tuple(devices)
+        self._lvm: Lvm | None = None
+
+    # looking ----------------------------------------------------------------------------------------------------
+
+    def look(self) -> Group:
+        """The group as it is now, not as it was before the call."""
+        return self.reports.fresh()
+
+    def _look(self) -> Group:
+        if self._devices:
+            group = reports.read(self._door(), self.name)
+        else:
+            try:
+                group = reports.read(self._door(), self.name)
+            except errors.NotFound:
+                group = reports.read(self._door(again=True), self.name)
+            if group.missing:  # or it has more devices than when we looked last
+                group = reports.read(self._door(again=True), self.name)
+        if self._uuid is None:
+            self._uuid = group.uuid
+        if group.uuid != self._uuid:
+            raise errors.BrickMismatch(
+                f"the volume group {self.name} is another one now: {group.uuid}, and not {self._uuid}; bring the "
+                "devices of ours back, or correct the option volume_group_uuid"
+            )
+        return group
+
+    def _door(self, *, again: bool = False) -> Lvm:
+        if self._lvm is None or again:
+            devices = self._devices
+            if not devices:
+                found = groups.find(self.name, uuid=self._uuid)
+                if found is None:
+                    raise errors.NotFound(f"there is no volume group {self.name}: look at its devices (pvs)")
+                devices = found[1]
+            self._lvm = Lvm(devices)
+        return self._lvm
+
+    def queue(self) -> Queue:
+        if self._uuid is None:
+            self.look()
+        assert self._uuid is not None
+        return Queue(self._uuid)
+
+    def of_brick(self, group: Group, name: str) -> Volume | None:
+        """The volume that is, or claims to be, the brick `name`."""
+        found = group.volumes.get(name) or group.volumes.get(f"{REVERTED}{name}")
+        return found if found is not None and self._belongs(found) else None
+
+    def listed(self, group: Group) -> list[tuple[str, Volume]]:
+        """Names and volumes of the bricks that are there, ours or not; the unfinished ones are not there yet."""
+        names = {name.removeprefix(REVERTED) for name in group.volumes}
+        found = [(name, self.of_brick(group, name)) for name in sorted(names) if bricks.parse(name)]
+        return [(name, volume) for name, volume in found if volume is not None and not volume.tags.making]
+
+    def found(self, name: str, volume: Volume, used_bytes: int) -> Found:
+        label = volume.tags.label
+        own = label if label is not None and label.name == name else None
+        wiping = own is not None and volume.tags.wiping_bytes is not None
+        return Found(name, size_of(volume), used_bytes, own, wiping=wiping)
+
+    def owned(self, group: Group, name: str) -> Volume:
+        """The volume of a brick of ours, whatever its state. NotFound, or BrickMismatch if it is somebody else's."""
+        volume = self.of_brick(group, name)
+        if volume is None:
+            raise errors.NotFound(f"{name} is not in the volume group {self.name}")
+        if volume.tags.label is None or volume.tags.label.name != name:
+            raise errors.BrickMismatch(
+                f"{self.name}/{volume.name} has no tags of ours: nothing says whose it is; adopt it, or rename it"
+            )
+        return volume
+
+    def whole(self, group: Group, name: str) -> Volume:
+        """The volume of a brick that can be used."""
+        volume = self.owned(group, name)
+        if volume.tags.wiping_bytes is not None:
+            raise errors.NotFound(f"{name} in {self.name} is deleted and being wiped: it cannot be used any more")
+        if volume.tags.making:
+            raise errors.NotFound(f"{name} in {self.name} was never finished: repeat what made it, or delete it")
+        if volume.health == "partial":
+            raise MissingDevice(f"{name} lies on a device that {self.name} has lost: bring the device back")
+        return volume
+
+    def matched(self, volume: Volume, label: Label, source: str, size_bytes: int, *, exact: bool) -> Did:
+        """ALREADY, or BrickMismatch unless the brick that exists is the one that is wanted."""
+        same_size = volume.size_bytes == size_bytes if exact else volume.size_bytes >= size_bytes
+        wiping = volume.tags.wiping_bytes is not None
+        if wiping or volume.tags.label != label or volume.tags.source != source or not same_size:
+            state = "is being wiped" if wiping else f"is {volume.tags.label} of {volume.size_bytes} bytes"
+            raise errors.BrickMismatch(
+                f"{label.name} exists in {self.name} and {state}; wanted: {label} of {size_bytes} bytes"
+                f"{f' from {source}' if source else ''}; use another id, or delete it first"
+            )
+        return Did.ALREADY
+
+    def check_changeable(self, group: Group) -> None:
+        if group.missing:
+            lost = ", ".join(device.uuid for device in group.devices if device.missing)
+            raise MissingDevice(
+                f"the volume group {self.name} has lost {group.missing} of its devices ({lost}): bring them back; "
+                "until then nothing in it is changed"
+            )
+
+    # changing ---------------------------------------------------------------------------------------------------
+
+    def change(self, sub: str, *arguments: str) -> None:
+        """One change of the group's metadata, in its turn."""
+        lvm = self._door()
+        with self.queue().turn():
+            lvm.run(sub, *arguments)
+
+    def place(self, volume: Volume | str) -> str:
+        return f"{self.name}/{volume if isinstance(volume, str) else volume.name}"
+
+    def path(self, volume: Volume | str) -> str:
+        return f"/dev/{self.place(volume)}"
+
+    def retag(self, volume: Volume | str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        self.change("lvchange", *tags.changes(add, remove), self.place(volume))
+
+    def finish(self, name: str) -> None:
+        """It is whole: from here on it is listed."""
+        self.retag(name, remove=[MAKING])
+
+    def activate(self, volume: Volume | str) -> str:
+        self.change("lvchange", "-ay", "-K", self.place(volume))
+        if not os.path.exists(self.path(volume)):
+            raise errors.BrickError(f"{self.path(volume)} did not appear: look at systemd-udevd, then repeat")
+        return self.path(volume)
+
+    def deactivate(self, volume: Volume | str) -> None:
+        self.change("lvchange", "-an", self.place(volume))
+
+    def remove(self, volume: Volume | str) -> None:
+        self.change("lvremove", "-y", self.place(volume))
+
+    @contextlib.contextmanager
+    def using(self, name: str) -> Iterator[str]:
+        """The device of a volume for a while. Afterwards it is active only if somebody opened it."""
+        queue = self.queue()
+        with queue.activation(name):
+            path = self.activate(name)
+        try:
+            yield path
+        finally:
+            with queue.activation(name):
+                if not queue.is_opened(name):
+                    with contextlib.suppress(InUse):  # by somebody who did not open it through us
+                        self.deactivate(name)
+
+    # verbs ------------------------------------------------------------------------------------------------------
+
+    def find(self, name: str, used: Callable[[Group, Volume], int]) -> Found | None:
+        group = self.look()
+        volume = self.of_brick(group, name)
+        if volume is None or volume.tags.making:
+            return None
+        return self.found(name, volume, used(group, volume))
+
+    def unfinished(self, group: Group) -> dict[str, tuple[str, ...]]:
+        """Name of a brick → the volumes that a dead verb left of it."""
+        queue, found = self.queue(), dict[str, list[str]]()
+        for volume in group.volumes.values():
+            name = volume.name.removeprefix(REVERTED).removeprefix(REVERTING)
+            hidden = volume.name != name and self.of_brick(group, name) is not volume
+            mine = bricks.parse(name) and self._belongs(volume) and volume.tags.label is not None
+            if mine and (hidden or volume.tags.making) and not queue.is_busy(name):
+                found.setdefault(name, []).append(volume.name)
+        return {name: tuple(sorted(volumes)) for name, volumes in found.items()}
+
+    def open(self, name: str) -> Connection:
+        queue = self.queue()
+        with queue.activation(name):
+            volume = self.whole(self.look(), name)
+            if not volume.active:
+                self.activate(volume)
+            queue.mark_opened(name)
+        return Connection(self.path(volume), "raw", volume.size_bytes)
+
+    def close(self, name: str) -> Did:
+        queue = self.queue()
+        with queue.activation(name):
+            volume = self.of_brick(self.look(), name)
+            if volume is None or not volume.active or volume.tags.wiping_bytes is not None or volume.tags.making:
+                queue.unmark_opened(name)
+                return Did.ALREADY
+            self.owned(self.look(), name)
+            self.deactivate(volume)
+            queue.unmark_opened(name)
+            return Did.CHANGED
+
+    def shut(self, name: str, volume: Volume) -> None:
+        """Deactivate before a delete; InUse while a process has it open."""
+        queue = self.queue()
+        with queue.activation(name):
+            if volume.active:
+                self.deactivate(volume)
+            queue.unmark_opened(name)
+
+    def adopt(self, name: str, label: Label, adoptable: Callable[[Volume], None]) -> Did:
+        queue = self.queue()
+        with queue.brick_lock(label.name):
+            group = self.look()
+            self.check_changeable(group)
+            volume, there = group.volumes.get(name), group.volumes.get(label.name)
+            if there is not None and name != label.name and (volume is not None or there.tags.label != label):
+                raise errors.BrickMismatch(f"{self.place(there)} exists already: choose another id")
+            if volume is None and there is not None:
+                return Did.ALREADY  # a former call has renamed it
+            if volume is None:
+                raise errors.NotFound(f"there is no volume {name} in {self.name}")
+            if volume.tags.label is not None and volume.tags.label != label:
+                raise errors.BrickMismatch(f"{self.place(volume)} belongs to {volume.tags.label}: it is not adopted")
+            if volume.tags.label == label and name == label.name:
+                return Did.ALREADY
+            if volume.tags.label is None:
+                adoptable(volume)
+                own = tags.changes([*tags.of_label(label), tags.tag("adopted", name)])
+                self.change("lvchange", *ONLY_WHEN_OPENED, *own, self.place(volume))
+            if name != label.name:
+                self.change("lvrename", self.name, name, label.name)
+            return Did.CHANGED
+
+
+def size_of(volume: Volume) -> int:
+    """What the brick promises: while it grows, the size up to which it is known to read as zeros."""
+    growing = volume.tags.growing_bytes
+    return volume.size_bytes if growing is None else min(growing, volume.size_bytes)
