@@ -13,7 +13,7 @@ import falcon.testing
 
 from brickyard.api import app
 from brickyard.brick import registry
-from brickyard.core import settings
+from brickyard.core import pools, settings
 from brickyard.db import database, schema
 from brickyard.flows import catalogue, conductor, places, world
 from brickyard.hypervisor import machine, memory
@@ -56,7 +56,8 @@ def backend(name: str, driver: str, path: Path, **options: Any) -> local.Backend
 
 def from_api(name: str, given: Mapping[str, Any]) -> local.Backend:
     """What `POST /v1/pools` has the node make."""
-    texts = {key: str(value) for key, value in given.items() if key not in ("driver", "availability_zone")}
+    ours = ("driver", "availability_zone", *pools.SERVICE_ONLY)
+    texts = {key: str(value) for key, value in given.items() if key not in ours}
     texts.pop("volume_backend_name", None)
     return local.Backend(
         name=name,

@@ -58,6 +58,7 @@ class _State:
         with self._site.db.read() as tx:
             pools, backends = hosts.list_pools(tx), hosts.list_backends(tx)
             flows = overviews.flow_counts(tx)
+            wiping = overviews.deleting_gib(tx)
             statuses = {noun: overviews.status_counts(tx, noun) for noun in ("volumes", "snapshots", "instances")}
         for name, help in (
             ("total_gib", "Size of the storage under a pool."),
@@ -69,6 +70,12 @@ class _State:
             for pool in pools:
                 gauge.add_metric((pool.name,), getattr(pool, name))
             yield gauge
+        gauge = families.GaugeMetricFamily(
+            "brickyard_pool_wiping_gib", "What is promised of a pool to what is being deleted.", labels=("pool",)
+        )
+        for pool in pools:
+            gauge.add_metric((pool.name,), wiping.get(pool.id, 0))
+        yield gauge
         up = families.GaugeMetricFamily("brickyard_backend_up", "1 when a backend works.", labels=("backend", "driver"))
         for backend in backends:
             up.add_metric((backend.name, backend.driver), float(bool(backend.up)))

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brickyard.api.handlers import (
+    own_audit,
     own_flavors,
     own_flows,
     own_hosts,
     own_images,
     own_instances,
     own_pools,
+    own_receipts,
     own_reservations,
 )
 from brickyard.api.request import Handler
@@ -51,9 +53,14 @@ def op(
 
 
 ALL: dict[str, Schema] = {"all_projects": {"type": "boolean"}}
+DEVICE: dict[str, Schema] = {"device": {"type": "string"}}
 NAME: dict[str, Schema] = {"name": {"type": "string"}}
 LIMIT: dict[str, Schema] = {"limit": {"type": "integer", "minimum": 1, "maximum": 1000}}
 PAGE: dict[str, Schema] = {**ALL, **LIMIT, "marker": {"type": "string"}}
+RECEIPTS: dict[str, Schema] = {
+    **LIMIT,
+    **{name: {"type": "string"} for name in ("marker", "pool", "brick_id", "project")},
+}
 STATUS: dict[str, Schema] = {"status": {"type": "string"}}
 FLOWS: dict[str, Schema] = {**ALL, **LIMIT, "open": {"type": "boolean"}, "resource_id": {"type": "string"}}
 BYTES: dict[str, Schema] = {"max_bytes": {"type": "integer", "minimum": 1, "maximum": own_instances.CONSOLE_BYTES_MAX}}
@@ -64,12 +71,16 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET",    "/hosts",                   own_hosts.index,        "host_get",          {200: "Hosts"}),
     op("GET",    "/hosts/{name}",            own_hosts.show,         "host_get",          {200: "Host"}),
     op("PATCH",  "/hosts/{name}",            own_hosts.update,       "host_update",       {200: "Host"}, schemas.HOST_UPDATE),
+    op("GET",    "/hosts/{name}/devices",    own_hosts.devices,      "host_get",          {200: "Devices"}),
 
     op("GET",    "/pools",                   own_pools.index,        "pool_get",          {200: "Pools"}),
     op("POST",   "/pools",                   own_pools.create,       "pool_create",       {201: "Pool", 200: "Pool"}, schemas.POOL_CREATE),
     op("GET",    "/pools/{name}",            own_pools.show,         "pool_get",          {200: "Pool"}),
     op("PATCH",  "/pools/{name}",            own_pools.update,       "pool_update",       {200: "Pool"}, schemas.POOL_UPDATE),
     op("DELETE", "/pools/{name}",            own_pools.delete,       "pool_delete",       {204: None}),
+    op("POST",   "/pools/{name}/devices",    own_pools.extend,       "pool_update",       {200: "Pool"}, schemas.POOL_EXTEND),
+    op("DELETE", "/pools/{name}/devices",    own_pools.remove,       "pool_update",       {200: "Pool"}, query=DEVICE),
+    op("POST",   "/pools/{name}/drain",      own_pools.drain,        "pool_update",       {202: "Begun"}, schemas.POOL_DRAIN),
 
     op("GET",    "/flavors",                 own_flavors.index,      "flavor_get",        {200: "Flavors"}),
     op("POST",   "/flavors",                 own_flavors.create,     "flavor_create",     {201: "Flavor"}, schemas.FLAVOR_CREATE),
@@ -95,9 +106,15 @@ OPERATIONS: tuple[Operation, ...] = (
     op("DELETE", "/reservations/{id}",       own_reservations.clear, "reservation_clear", {204: None}),
     op("POST",   "/reservations/{id}/renew", own_reservations.renew, "reservation_renew", {200: "Reservation"}),
 
+    op("GET",    "/receipts",                own_receipts.index,     "receipt_get",       {200: "Receipts"}, query=RECEIPTS),
+    op("GET",    "/receipts/{id}",           own_receipts.show,      "receipt_get",       {200: "Receipt"}),
+
     op("GET",    "/flows",                   own_flows.index,        "flow_get",          {200: "Flows"}, query=FLOWS),
     op("GET",    "/flows/{id}",              own_flows.show,         "flow_get",          {200: "FlowWithLog"}),
     op("GET",    "/flows/{id}/events",       own_flows.events,       "flow_get",          {200: None}, produces=EVENTS),
+
+    op("GET",    "/audit",                   own_audit.index,        "audit_get",         {200: "Audit"}),
+    op("POST",   "/audit",                   own_audit.repair,       "audit_repair",      {200: "Audit"}, schemas.AUDIT_REPAIR),
 
     op("POST",   "/explain",                 own_instances.explain,  "explain",           {200: "Explanation"}, schemas.EXPLAIN),
 )

@@ -32,9 +32,20 @@ COLUMNS = (
 )
 
 
+DEVICES = (
+    Column("Device", lambda row: row["path"], whole=True),
+    Column("Serial", lambda row: row["serial"]),
+    Column("Size", lambda row: tables.size(row["size_bytes"]), right=True, whole=True),
+    Column("Kind", lambda row: "turning" if row["rotational"] else "solid", wide=True),
+    Column("Model", lambda row: row["model"], wide=True),
+    Column("Pool", lambda row: row["backend"]),
+    Column("On it", lambda row: "; ".join(row["found"]) or "nothing"),
+)
+
+
 @click.group()
 def host() -> None:
-    """Hosts: list, show, set."""
+    """Hosts: list, show, devices, set."""
 
 
 @host.command("list")
@@ -50,6 +61,15 @@ def list_(talk: session.Session) -> None:
 def show(talk: session.Session, host: str) -> None:
     """Show a host, by name or id."""
     _shown(talk, talk.get(f"/v1/hosts/{session.segment(host)}"))
+
+
+@host.command()
+@click.argument("host")
+@session.talks
+def devices(talk: session.Session, host: str) -> None:
+    """List the disks of a host, what is on them, and which pool has them."""
+    found = talk.get(f"/v1/hosts/{session.segment(host)}/devices")["devices"]
+    tables.rows(talk.form, found, DEVICES, "The host shows no disks.")
 
 
 @host.command("set")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from brickyard.cli import session, tables
+from brickyard.cli import session, steps, tables
 from brickyard.cli.hosts import state
 from brickyard.cli.tables import Column
 
@@ -16,16 +16,23 @@ COLUMNS = (
     Column("Driver", lambda row: row["driver"]),
     Column("Claimed", lambda row: tables.gib(row["claimed_gib"]), right=True, whole=True),
     Column("Limit", lambda row: tables.gib(row["limit_gib"]), right=True, whole=True),
+    Column("Wiping", lambda row: tables.gib(row["wiping_gib"]), wide=True, right=True, whole=True),
     Column("Free", lambda row: tables.gib(row["free_gib"]), right=True, whole=True),
     Column("Volumes", lambda row: row["volumes"], right=True),
     Column("Zone", lambda row: row["availability_zone"], wide=True),
-    Column("Path", lambda row: row["path"], wide=True),
+    Column("On", lambda row: _place(row), wide=True),
 )
+
+
+def _place(row: dict[str, Any]) -> str:
+    """What the pool lies on, in short."""
+    devices = " ".join(device.removeprefix("/dev/disk/by-id/") for device in row["devices"])
+    return row["path"] or " on ".join(part for part in (row["volume_group"], devices) if part)
 
 
 @click.group()
 def pool() -> None:
-    """Pools, the storage on hosts: list, show, create, delete, set."""
+    """Pools, the storage on hosts: list, show, create, extend, drain, remove-device, delete, set."""
 
 
 @pool.command("list")
@@ -49,31 +56,72 @@ def show(talk: session.Session, pool: str) -> None:
 
 
 @pool.command()
-@click.option("--host", required=True, help="The host whose directory it is.")
-@click.option("--driver", required=True, help="How volumes lie there: raw, qcow2, vdi, …")
-@click.option("--path", help="Absolute path of the directory on the host.")
+@click.option("--host", required=True, help="The host whose storage it is.")
+@click.option("--driver", required=True, help="How volumes lie there: raw, qcow2, vdi, lvm, lvm-thin, …")
+@click.option("--path", help="Absolute path of a directory on the host.")
+@click.option("--device", "devices", multiple=True, help="A disk of the host, such as /dev/vdb. Repeatable.")
+@click.option("--wipe", multiple=True, metavar="SERIAL", help="Serial of a disk that may lose its content. Repeatable.")
+@click.option("--raid1", is_flag=True, help="Keep everything twice, on different devices.")
+@click.option("--volume-group", help="Take over this volume group of the host, as it is.")
+@click.option("--thin-pool", help="The thin pool in that volume group. Default: <volume group>-pool.")
 @click.option("--zone", help="Availability zone of the pool.")
 @click.option("--backend-name", help="volume_backend_name, to which volume types refer. Default: NAME.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the driver. Repeatable.")
 @click.argument("name")
 @session.talks
-def create(talk: session.Session, name: str, options: tuple[str, ...], **given: str | None) -> None:
-    """Make a directory of a host the pool NAME. Repeating it is fine."""
+def create(talk: session.Session, name: str, options: tuple[str, ...], **given: Any) -> None:
+    """Make the pool NAME of a directory, of disks, or of a volume group of a host. Repeating it is fine."""
     pairs = [option.partition("=") for option in options]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
         raise click.BadParameter(f"{wrong[0]!r} is not an option: write KEY=VALUE", param_hint="--option")
     body: dict[str, Any] = {"name": name, "options": {key: value for key, _, value in pairs}}
-    names = {"host": "host", "driver": "driver", "path": "path", "zone": "availability_zone"}
-    names["backend_name"] = "volume_backend_name"
-    body |= {names[key]: value for key, value in given.items() if value is not None}
+    names = {"zone": "availability_zone", "backend_name": "volume_backend_name"}
+    body |= {names.get(key, key): value for key, value in given.items() if value}
     _shown(talk, talk.call("POST", "/v1/pools", body).json())
+
+
+@pool.command()
+@click.option("--device", required=True, help="A disk of the pool's host, such as /dev/vdd.")
+@click.option("--wipe", multiple=True, metavar="SERIAL", help="Its serial, if it may lose its content.")
+@click.argument("pool")
+@session.talks
+def extend(talk: session.Session, pool: str, device: str, wipe: tuple[str, ...]) -> None:
+    """Add a disk to a pool that is made of disks. Repeating it is fine."""
+    body = {"device": device, **({"wipe": list(wipe)} if wipe else {})}
+    _shown(talk, talk.call("POST", f"/v1/pools/{session.segment(pool)}/devices", body).json())
+
+
+@pool.command()
+@click.option("--device", required=True, help="A disk of the pool.")
+@click.option("--wait/--no-wait", default=True, help="Follow it to its end, which is the default, or not.")
+@click.argument("pool")
+@session.talks
+def drain(talk: session.Session, pool: str, device: str, wait: bool) -> None:
+    """Move everything from a disk of a pool to the others; it may take hours."""
+    begun = talk.call("POST", f"/v1/pools/{session.segment(pool)}/drain", {"device": device}).json()
+    if not wait:
+        tables.say(talk.form, f"draining: brickyard flow watch {begun['flow_id']}", begun)
+        return
+    steps.follow(talk, begun["flow_id"])
+    tables.say(talk.form, f"{device} is drained; take it out with: brickyard pool remove-device {pool}", begun)
+
+
+@pool.command("remove-device")
+@click.option("--device", required=True, help="A drained disk of the pool.")
+@click.argument("pool")
+@session.talks
+def remove_device(talk: session.Session, pool: str, device: str) -> None:
+    """Take a drained disk out of a pool. Repeating it is fine."""
+    answer = talk.call("DELETE", f"/v1/pools/{session.segment(pool)}/devices", params={"device": device})
+    _shown(talk, answer.json())
 
 
 @pool.command()
 @click.argument("pools", nargs=-1, required=True, metavar="POOL...")
 @session.talks
 def delete(talk: session.Session, pools: tuple[str, ...]) -> None:
-    """Forget empty pools that were made with `pool create`. Their directories stay."""
+    """Forget empty pools that were made with `pool create`. Directories and volume groups that were taken over stay;
+    disks are blank afterwards."""
     for name in pools:
         talk.call("DELETE", f"/v1/pools/{session.segment(name)}")
         tables.say(talk.form, f"pool {name} deleted", {"name": name})
@@ -100,10 +148,13 @@ def _shown(talk: session.Session, found: dict[str, Any]) -> None:
             ("State", state(found)),
             *((("Why", found["why_down"]),) if found["why_down"] else ()),
             ("Driver", f"{found['driver']} ({'thin' if found['thin'] else 'thick'})"),
-            ("Path", found["path"]),
+            *((("Path", found["path"]),) if found["path"] else ()),
+            *((("Volume group", found["volume_group"]),) if found["volume_group"] else ()),
+            *((("Devices", found["devices"]),) if found["devices"] else ()),
             ("Zone", found["availability_zone"]),
             ("Backend name", found["volume_backend_name"]),
             ("Claimed", f"{tables.gib(found['claimed_gib'])} of {tables.gib(found['limit_gib'])}"),
+            *((("Wiping", tables.gib(found["wiping_gib"])),) if found["wiping_gib"] else ()),
             ("Really free", f"{tables.gib(found['free_gib'])} of {tables.gib(found['total_gib'])}"),
             ("Volumes", str(found["volumes"])),
             ("Made", "through the API" if found["from_api"] else "by the configuration of the host"),

@@ -10,11 +10,11 @@ from typing import Any
 
 from brickyard import config
 from brickyard.brick import driver, registry
-from brickyard.core import errors, settings
+from brickyard.core import errors, fullness, pools, settings
 from brickyard.nodes import local
 
 # Not the driver's: what the accounting and the scheduler need to know of a backend.
-ACCOUNTING = ("reserved_percentage", "max_over_subscription_ratio", "extra_capabilities")
+ACCOUNTING = ("reserved_percentage", "max_over_subscription_ratio", "extra_capabilities", *fullness.OPTIONS)
 
 
 def configured(backend: settings.Backend) -> local.Backend:
@@ -31,7 +31,11 @@ class Maker:
 
     def __call__(self, name: str, given: Mapping[str, Any]) -> local.Backend:
         """`given`: `driver`, `availability_zone` and otherwise what a section of the configuration may say."""
-        texts = {_option(key): _text(value) for key, value in given.items() if value is not None}
+        texts = {
+            _option(key): _text(value)
+            for key, value in given.items()
+            if value is not None and key not in pools.SERVICE_ONLY
+        }
         unused: list[str] = []
         backend = config.backend(
             f"backend {name}:", name, texts, state_dir=self.state_dir, zone=self.zone, warnings=unused
@@ -70,14 +74,14 @@ def _backend(backend: settings.Backend, options: Mapping[str, Any], *, from_api:
     def load() -> driver.Driver:
         return registry.load(backend.driver, backend.options)
 
-    path = {"path": backend.options["path"]} if "path" in backend.options else {}
+    place = {name: backend.options[name] for name in (*pools.PLACE, "devices") if name in backend.options}
     return local.Backend(
         name=backend.name,
         driver_name=backend.driver,
         volume_backend_name=backend.volume_backend_name,
         availability_zone=backend.availability_zone,
         load=load,
-        options={**options, **path},
+        options={**options, **place},
         from_api=from_api,
     )
 

@@ -133,7 +133,8 @@ def make_node(settings: Settings, db: Database) -> local.LocalNode:
 def _made_before(db: Database, host: str) -> list[tuple[str, dict[str, object]]]:
     with db.read() as tx:
         rows = [row for row in hosts.list_backends(tx) if row.host == host and row.options is not None]
-    return [(row.name.partition("@")[2], row.options) for row in rows]
+    # One that is only being made has no storage yet: its flow goes on, and adds it.
+    return [(row.name.partition("@")[2], row.options) for row in rows if row.why_down != hosts.BEING_MADE]
 
 
 def _hypervisor(settings: Settings) -> machine.Hypervisor | None:

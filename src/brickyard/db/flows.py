@@ -47,7 +47,7 @@ def insert(
 def claim(tx: Tx, id: str, owner: str, lease_s: float) -> Row | None:
     """Take a flow that nobody holds, or whose holder went silent; None when somebody else has it or it is over."""
     now = clock.stamp()
-    values = {"owner": owner, "lease_until": clock.stamp(lease_s), "updated_at": now}
+    values = {"owner": owner, "lease_until": clock.stamp(lease_s), "updated_at": now, "progress": None}
     taken = tx.execute(CLAIM, {"this": id, "now": now, **values})
     return find(tx, id) if taken.rowcount == 1 else None
 
@@ -67,8 +67,12 @@ def ready(tx: Tx, limit: int) -> list[str]:
 
 
 def hold(tx: Tx, id: str, owner: str, /, **values: Any) -> bool:
-    """Write to a flow as its owner; False when another conductor has taken it: then stop, it is no longer ours."""
-    done = tx.execute(HOLD, {"this": id, "holder": owner, "updated_at": clock.stamp(), **values})
+    """Write to a flow as its owner; False when another conductor has taken it: then stop, it is no longer ours.
+
+    `progress` is how far the step is that runs, `{step, what, done_bytes, total_bytes}`. It is nobody's truth, and
+    whatever else is written ends it.
+    """
+    done = tx.execute(HOLD, {"this": id, "holder": owner, "updated_at": clock.stamp(), "progress": None, **values})
     return done.rowcount == 1
 
 
@@ -112,6 +116,11 @@ def list_(tx: Tx, *, project_id: str | None = None, open_only: bool = False, lim
     if open_only:
         statement = statement.where(flows.c.status.in_(OPEN))
     return list(tx.execute(statement))
+
+
+def open_named(tx: Tx, names: Sequence[str]) -> list[Row]:
+    """The flows of these names that are not over."""
+    return list(tx.execute(sa.select(flows).where(flows.c.status.in_(OPEN), flows.c.name.in_(names))))
 
 
 def forget(tx: Tx, before: str, limit: int = 1000) -> int:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from brickyard.core import clock
+from brickyard.core import clock, errors
 from brickyard.db import schema
 from brickyard.db.database import Row, Tx
 
 hosts, backends, pools, storages = schema.hosts, schema.volume_backends, schema.pools, schema.storages
 
+BEING_MADE = "It is being made."  # why a backend is down whose flow make_pool is not over
 BACKENDS = sa.select(
     backends, hosts.c.name.label("host"), hosts.c.heartbeat_at, hosts.c.enabled.label("host_enabled")
 ).join(hosts, hosts.c.id == backends.c.host_id)
@@ -27,8 +28,10 @@ POOLS = sa.select(
     backends.c.why_down,
     backends.c.enabled,
     backends.c.options,
+    backends.c.place,
     backends.c.host_id,
     hosts.c.name.label("host"),
+    hosts.c.heartbeat_at,
     (storages.c.limit_gib - storages.c.claimed_gib).label("storage_free_gib"),
 ).select_from(
     pools.join(backends, backends.c.id == pools.c.backend_id)
@@ -151,6 +154,16 @@ def update_backend(tx: Tx, id: int, **values: Any) -> bool:
 
 def find_pool(tx: Tx, name_or_id: str) -> Row | None:
     return tx.execute(POOL, {"this": name_or_id}).one_or_none()
+
+
+def require_pool(tx: Tx, name_or_id: str) -> Row:
+    """By id, host@backend#pool or host@backend; NotFound."""
+    row = find_pool(tx, name_or_id)
+    if row is None:
+        row = next((pool for pool in list_pools(tx) if pool.backend == name_or_id), None)
+    if row is None:
+        raise errors.NotFound(f"Pool {name_or_id} could not be found; list the pools to see their names.")
+    return row
 
 
 def list_pools(tx: Tx) -> list[Row]:

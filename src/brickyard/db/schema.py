@@ -85,6 +85,7 @@ volume_backends = sa.Table(
     sa.Column("why_down", sa.Text),
     flag("enabled", "1"),
     sa.Column("disabled_reason", NAME),
+    sa.Column("place", sa.JSON),  # where its bricks lie: path, or devices and volume group
     sa.Column("options", sa.JSON),  # of a backend that was made through the API; null: it is in the configuration
     sa.Index("ix_volume_backends_name", "name", unique=True),
 )
@@ -354,6 +355,7 @@ flows = sa.Table(
     sa.Column("not_before", TIME, nullable=False),
     sa.Column("error", sa.Text),
     sa.Column("refusals", sa.JSON),  # why hosts and pools were refused: the explanation that stays with the request
+    sa.Column("progress", sa.JSON),  # how far the step is that runs now, where it can tell; see db/flows.py
     sa.Column("finished_at", TIME, index=True),
     *times(),
     sa.CheckConstraint("status IN ('running', 'unwinding', 'done', 'failed')", name="status"),
@@ -391,6 +393,14 @@ receipts = sa.Table(
     *times(),
     sa.UniqueConstraint("flow_id", "pool", "name", "finished_at"),
     sa.Index("ix_receipts_created_at", "created_at", "id"),
+)
+
+# Since when an audit has seen a difference: what is removed is removed only after it has been there for a while.
+audit_findings = sa.Table(
+    "audit_findings",
+    metadata,
+    key("key", sa.String(512)),  # kind, place and name of the difference
+    sa.Column("first_seen_at", TIME, nullable=False),
 )
 
 tokens = sa.Table(

@@ -11,9 +11,18 @@ from brickyard.flows import (
     delete_instance,
     delete_snapshot,
     delete_volume,
+    destroy_pool,
     detach_instance,
     detach_volume,
+    drain_device,
+    extend_pool,
     extend_volume,
+    make_pool,
+    remove_device,
+    repair_adopt,
+    repair_host,
+    repair_records,
+    repair_remove,
     revert_volume,
 )
 
@@ -32,5 +41,14 @@ FLOWS = {
         delete_instance,
         attach_instance,
         detach_instance,
+        make_pool,
+        extend_pool,
+        drain_device,
+        remove_device,
+        destroy_pool,
+        repair_adopt,
+        repair_remove,
+        repair_host,
+        repair_records,
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from brickyard.brick import driver as contract
 from brickyard.core import errors
 from brickyard.core.bricks import Connection, Did, Found, Label, Receipt, parse
 from brickyard.hypervisor import machine
-from brickyard.nodes import verbs
+from brickyard.nodes import resources, verbs
 
 LOG = logging.getLogger(__name__)
 
@@ -75,7 +75,8 @@ class LocalNode:
 
     def add_backend(self, name: str, options: Mapping[str, Any]) -> verbs.BackendReport:
         with self._lock:
-            if name not in self.backends:
+            served = self.backends.get(name)
+            if served is None or served.driver is None:
                 backend = self.make(name, options)
                 self._load(backend)
                 if backend.driver is None:
@@ -86,6 +87,57 @@ class LocalNode:
     def remove_backend(self, name: str) -> Did:
         with self._lock:
             return Did.CHANGED if self.backends.pop(name, None) else Did.ALREADY
+
+    # disks --------------------------------------------------------------------------------------------------------
+
+    def devices(self, paths: Sequence[str] = ()) -> list[verbs.Disk]:
+        return resources.listed(self._owners(), paths)
+
+    def claim_devices(self, backend: str, paths: Sequence[str], wipe: Sequence[str] = ()) -> None:
+        resources.claim(self._owners(), backend, paths, wipe)
+
+    def make_pool(self, backend: str, wish: verbs.Wish) -> dict[str, str]:
+        return resources.make(backend, wish)
+
+    def unmake_pool(self, backend: str, driver: str, paths: Sequence[str]) -> Did:
+        return resources.unmake(backend, driver, paths)
+
+    def extend_pool(self, backend: str, device: str) -> dict[str, str]:
+        served = self._backend(backend)
+        return self._reload(served, resources.extend(served.driver_name, served.options, device))
+
+    def drain_device(self, backend: str, device: str, progress: contract.Progress | None = None) -> Did:
+        served = self._backend(backend)
+        return resources.drain(served.driver_name, served.options, device, progress)
+
+    def refill_device(self, backend: str, device: str) -> Did:
+        served = self._backend(backend)
+        return resources.refill(served.driver_name, served.options, device)
+
+    def remove_device(self, backend: str, device: str) -> dict[str, str]:
+        served = self._backend(backend)
+        return self._reload(served, resources.remove_device(served.driver_name, served.options, device))
+
+    def destroy_pool(self, backend: str, driver: str, options: Mapping[str, Any]) -> Did:
+        with self._lock:
+            served = self.backends.pop(backend, None)
+        try:
+            return resources.destroy(driver, options)
+        except BaseException:
+            if served is not None:
+                self.backends.setdefault(backend, served)
+            raise
+
+    def _owners(self) -> dict[str, Mapping[str, Any]]:
+        return {name: backend.options for name, backend in list(self.backends.items())}
+
+    def _reload(self, served: Backend, changed: dict[str, str]) -> dict[str, str]:
+        """Serve a backend with options that changed: whoever uses its driver now ends with the old one."""
+        made = self.make(served.name, {**served.options, **changed})
+        self._load(made)
+        with self._lock:
+            self.backends[served.name] = made
+        return changed
 
     def _load(self, backend: Backend) -> None:
         try:
@@ -119,35 +171,56 @@ class LocalNode:
             capabilities=capabilities,
         )
 
-    def _driver(self, backend: str) -> contract.Driver:
+    def _backend(self, backend: str) -> Backend:
         found = self.backends.get(backend)
         if found is None:
             raise errors.Unavailable(f"Host {self.host} has no backend {backend}; it has: {', '.join(self.backends)}.")
+        return found
+
+    def _driver(self, backend: str) -> contract.Driver:
+        found = self._backend(backend)
         if found.driver is None:
             raise errors.Unavailable(f"Backend {backend} of host {self.host} is down: {found.why_down}")
         return found.driver
 
     # bricks -------------------------------------------------------------------------------------------------------
 
-    def create_brick(self, backend: str, label: Label, size_bytes: int) -> Did:
-        return self._driver(backend).create(label, size_bytes)
+    def create_brick(
+        self, backend: str, label: Label, size_bytes: int, progress: contract.Progress | None = None
+    ) -> Did:
+        return self._driver(backend).create(label, size_bytes, progress)
 
-    def clone_brick(self, backend: str, source: str, label: Label, size_bytes: int, serial: str | None = None) -> Did:
+    def clone_brick(
+        self,
+        backend: str,
+        source: str,
+        label: Label,
+        size_bytes: int,
+        serial: str | None = None,
+        progress: contract.Progress | None = None,
+    ) -> Did:
         driver = cast(contract.Cloner, self._driver(backend))
         with self._paused(serial):
-            return driver.clone(source, label, size_bytes)
+            return driver.clone(source, label, size_bytes, progress)
 
-    def import_brick(self, backend: str, image: verbs.Image, label: Label, size_bytes: int) -> Did:
+    def import_brick(
+        self,
+        backend: str,
+        image: verbs.Image,
+        label: Label,
+        size_bytes: int,
+        progress: contract.Progress | None = None,
+    ) -> Did:
         driver = cast(contract.Importer, self._driver(backend))
-        return driver.import_image(label, image.path, image.format, size_bytes)
+        return driver.import_image(label, image.path, image.format, size_bytes, progress)
 
-    def snapshot_brick(self, backend: str, name: str, label: Label) -> Did:
+    def snapshot_brick(self, backend: str, name: str, label: Label, progress: contract.Progress | None = None) -> Did:
         driver = cast(contract.Snapshotter, self._driver(backend))
         with self._paused(_serial(name)):
-            return driver.snapshot(name, label)
+            return driver.snapshot(name, label, progress)
 
-    def revert_brick(self, backend: str, name: str, snapshot: str) -> Did:
-        return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot)
+    def revert_brick(self, backend: str, name: str, snapshot: str, progress: contract.Progress | None = None) -> Did:
+        return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot, progress)
 
     def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
         driver = self._driver(backend)

@@ -4,6 +4,11 @@ Each is idempotent, with names and ids chosen by the caller: a node may be asked
 answer after the asker gave up. Arguments and results are plain values, so that a verb can travel. `backend` is the name
 of a section of the node's configuration. Errors: those of the drivers and the hypervisor, and Unavailable when the
 backend is down.
+
+What may take long has `progress`, which is called with bytes done and bytes in all while the verb runs, as often as the
+driver likes and from any thread. It is the one argument that is no value: what carries a verb to another machine sends
+the figures back as events of that call. It may leave out all but the latest and may lose any of them, for nothing is
+decided by them; they are over when the verb answers.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from brickyard.brick.devices import Device
 from brickyard.brick.driver import Progress
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
 from brickyard.hypervisor.machine import Running
@@ -54,6 +60,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """A block device of the host, and the backend that has it."""
+
+    device: Device
+    backend: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Storage to be made of devices, or a volume group to be taken over as it is."""
+
+    driver: str
+    devices: tuple[str, ...] = ()
+    raid1: bool = False
+    volume_group: str | None = None
+    thin_pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BrickDisk:
     """A disk of a guest: a brick of this node."""
 
@@ -83,18 +108,28 @@ class Node(Protocol):
 
     # bricks -------------------------------------------------------------------------------------------------------
 
-    def create_brick(self, backend: str, label: Label, size_bytes: int) -> Did: ...
+    def create_brick(self, backend: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did: ...
 
-    def clone_brick(self, backend: str, source: str, label: Label, size_bytes: int, serial: str | None = None) -> Did:
+    def clone_brick(
+        self,
+        backend: str,
+        source: str,
+        label: Label,
+        size_bytes: int,
+        serial: str | None = None,
+        progress: Progress | None = None,
+    ) -> Did:
         """A brick with the content of another one of this backend; `serial` names the disk of a running guest that
         must be paused meanwhile, so that what is copied is consistent."""
 
-    def import_brick(self, backend: str, image: Image, label: Label, size_bytes: int) -> Did: ...
+    def import_brick(
+        self, backend: str, image: Image, label: Label, size_bytes: int, progress: Progress | None = None
+    ) -> Did: ...
 
-    def snapshot_brick(self, backend: str, name: str, label: Label) -> Did:
+    def snapshot_brick(self, backend: str, name: str, label: Label, progress: Progress | None = None) -> Did:
         """Keep the content of a brick; a guest of this node that uses it is paused meanwhile."""
 
-    def revert_brick(self, backend: str, name: str, snapshot: str) -> Did: ...
+    def revert_brick(self, backend: str, name: str, snapshot: str, progress: Progress | None = None) -> Did: ...
 
     def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
         """Also while a guest of this node uses it, which is told."""
@@ -126,6 +161,36 @@ class Node(Protocol):
         """Serve a backend that was made through the API; raises Invalid for options that no driver takes."""
 
     def remove_backend(self, name: str) -> Did: ...
+
+    # disks --------------------------------------------------------------------------------------------------------
+
+    def devices(self, paths: Sequence[str] = ()) -> list[Disk]:
+        """Every disk of this host, or those that are named."""
+
+    def claim_devices(self, backend: str, paths: Sequence[str], wipe: Sequence[str] = ()) -> None:
+        """Make sure that devices are free for a backend, all or none; DeviceInUse says what was found. `wipe` holds the
+        serials of those whose content may be lost."""
+
+    def make_pool(self, backend: str, wish: Wish) -> dict[str, str]:
+        """Storage of claimed devices; the options of the driver. It is not served before `add_backend`."""
+
+    def unmake_pool(self, backend: str, driver: str, paths: Sequence[str]) -> Did:
+        """The undo of `make_pool` of claimed devices, wherever that ended."""
+
+    def extend_pool(self, backend: str, device: str) -> dict[str, str]:
+        """Add a claimed device to a backend that is served; the options that changed."""
+
+    def drain_device(self, backend: str, device: str, progress: Progress | None = None) -> Did:
+        """Move what lies on a device to the others. May take hours, goes on where a former call died."""
+
+    def refill_device(self, backend: str, device: str) -> Did:
+        """The undo of a drain."""
+
+    def remove_device(self, backend: str, device: str) -> dict[str, str]:
+        """Take a drained device out; the options that changed."""
+
+    def destroy_pool(self, backend: str, driver: str, options: Mapping[str, Any]) -> Did:
+        """Take the empty storage of a backend apart, which is served no longer; also one that is not served."""
 
     # guests -------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 from brickyard.core import errors, topology
 from brickyard.db import hosts
 from brickyard.db.database import Row, Tx
+from brickyard.nodes import verbs
 from brickyard.service.site import Site
 
 
@@ -23,6 +24,13 @@ def require(tx: Tx, name_or_id: str) -> Row:
 def list_(site: Site) -> list[Row]:
     with site.db.read() as tx:
         return hosts.list_hosts(tx)
+
+
+def devices(site: Site, name_or_id: str) -> tuple[str, list[verbs.Disk]]:
+    """The name of the host, and its disks as they are now."""
+    with site.db.read() as tx:
+        row = require(tx, name_or_id)
+    return str(row.name), site.world.nodes[row.name].devices()
 
 
 def up(row: Row, oldest: str) -> bool:

@@ -133,7 +133,10 @@ RULES: dict[str, str] = {
     "brickyard:reservation_get": READER,
     "brickyard:reservation_clear": MEMBER,
     "brickyard:reservation_renew": MEMBER,
+    "brickyard:receipt_get": ADMIN,
     "brickyard:flow_get": READER,
+    "brickyard:audit_get": ADMIN,
+    "brickyard:audit_repair": ADMIN,
     "brickyard:explain": MEMBER,
 }
 # fmt: on

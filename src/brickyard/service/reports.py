@@ -25,13 +25,16 @@ def record(db: Database, report: verbs.Report) -> None:
             memory_mib=report.memory_mib,
             hypervisor=report.hypervisor,
         )
+        making = {row.name for row in hosts.list_backends(tx) if row.why_down == hosts.BEING_MADE}
         for backend in report.backends:
+            if f"{report.host}@{backend.name}" in making:
+                continue  # it is shown, with its room, when the flow that makes it is done
             # A report that was under way while an administrator deleted the backend must not bring it back.
             if not backend.from_api or hosts.find_backend(tx, f"{report.host}@{backend.name}") is not None:
                 record_backend(tx, report.host, host_id, backend)
         for storage, limit_gib in storages(report.backends).items():
             hosts.record_storage(tx, f"{host_id}/{storage}", limit_gib)
-        named = {f"{report.host}@{backend.name}" for backend in report.backends}
+        named = {*making, *(f"{report.host}@{backend.name}" for backend in report.backends)}
         hosts.backends_down(tx, host_id, named, NO_LONGER_CONFIGURED)
 
 
@@ -46,6 +49,7 @@ def record_backend(tx: Tx, host: str, host_id: str, backend: verbs.BackendReport
         availability_zone=backend.availability_zone,
         up=backend.up,
         why_down=backend.why_down,
+        place=pools.place(backend.options),
         options=dict(backend.options) if backend.from_api else None,
     )
     if backend.usage is not None and backend.capabilities is not None:

@@ -26,6 +26,12 @@ def update(request: Request, name: str) -> Reply:
     return Reply(200, _shown(request, hosts.update(request.site, name, **request.body)))
 
 
+def devices(request: Request, name: str) -> Reply:
+    """List the disks of a host: their serials and sizes, what is on them, and which pool has them."""
+    host, found = hosts.devices(request.site, name)
+    return Reply(200, {"devices": [views.disk(disk, host) for disk in found]})
+
+
 def _shown(request: Request, row: Row) -> dict[str, object]:
     oldest = clock.stamp(-request.site.settings.service_down_time_s)
     return views.host(row, hosts.up(row, oldest))

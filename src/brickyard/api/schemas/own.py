@@ -30,18 +30,27 @@ HOST_UPDATE = shapes.closed(
     },
     minProperties=1,
 )
+DEVICE: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+SERIALS: Schema = {"type": "array", "maxItems": 64, "items": {"type": "string", "minLength": 1, "maxLength": 255}}
 POOL_CREATE = shapes.closed(
     {
         "host": NAME,
         "name": NAME,
         "driver": NAME,
         "path": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "devices": {"type": "array", "minItems": 1, "maxItems": 64, "items": DEVICE},
+        "wipe": SERIALS,
+        "raid1": BOOLEAN,
+        "volume_group": DEVICE,
+        "thin_pool": DEVICE,
         "availability_zone": NAME,
         "volume_backend_name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,255}$"},
         "options": {"type": "object", "additionalProperties": {"type": ["string", "integer", "number", "boolean"]}},
     },
     ("host", "name", "driver"),
 )
+POOL_EXTEND = shapes.closed({"device": DEVICE, "wipe": SERIALS}, ("device",))
+POOL_DRAIN = shapes.closed({"device": DEVICE}, ("device",))
 POOL_UPDATE = shapes.closed({"enabled": BOOLEAN, "disabled_reason": TEXT}, ("enabled",))
 FLAVOR_CREATE = shapes.closed(
     {
@@ -84,6 +93,9 @@ INSTANCE_BOOT = shapes.closed(_BOOT, ("name", "flavor"))
 INSTANCE_ATTACH = shapes.closed({"volume_id": shapes.uuid}, ("volume_id",))
 _VOLUME = shapes.closed({"size_gib": whole(1), "volume_type": NAME, "availability_zone": NAME}, ("size_gib",))
 EXPLAIN = shapes.closed({**_BOOT, "volume": _VOLUME}, minProperties=1)
+AUDIT_REPAIR = shapes.closed(
+    {"dry_run": BOOLEAN, "grace_s": whole(0, 10 * 365 * 86400), "orphans": {"enum": ["adopt", "remove"]}}
+)
 
 # answers: name in the API document → schema --------------------------------------------------------------------------
 
@@ -115,10 +127,17 @@ ANSWERS: dict[str, Schema] = {
     ),
     "Hosts": _list("hosts", "Host"),
     "Pool": _shown(
-        id=_N, name=_S, host=_S, backend=_S, driver=_S, path=_N, volume_backend_name=_S, availability_zone=_S, up=_B,
-        why_down=_N, enabled=_B, from_api=_B, total_gib=_I, free_gib=_I, limit_gib=_I, claimed_gib=_I, volumes=_I,
+        id=_N, name=_S, host=_S, backend=_S, driver=_S, path=_N, volume_group=_N,
+        devices={"type": "array", "items": _S}, volume_backend_name=_S, availability_zone=_S, up=_B, why_down=_N,
+        enabled=_B, from_api=_B, total_gib=_I, free_gib=_I, limit_gib=_I, claimed_gib=_I, wiping_gib=_I, volumes=_I,
         thin=_B, capabilities=_O,
     ),
+    "Device": _shown(
+        path=_S, serial=_N, confirmation=_S, size_bytes=_I, model=_N, rotational=_B, discards=_B,
+        found={"type": "array", "items": _S}, in_use=_B, backend=_N,
+    ),
+    "Devices": _list("devices", "Device"),
+    "Begun": _shown(flow_id=_S),
     "Pools": _list("pools", "Pool"),
     "Flavor": _shown(
         id=_S, name=_S, vcpus=_I, memory_mib=_I, root_gib=_I, local_storage_gb=_I, local_storage_type=_N, created_at=_S
@@ -145,6 +164,17 @@ ANSWERS: dict[str, Schema] = {
         created_at=_S,
     ),
     "Reservations": _list("reservations", "Reservation"),
+    "Receipt": _shown(
+        id=_S, brick_id=_S, name=_S, kind={"enum": ["volume", "snapshot", "root"]}, project_id=_S, pool=_S,
+        size_bytes=_I, method={"enum": ["none", "discard", "write-zeroes", "overwrite"]}, verified=_S, started_at=_S,
+        finished_at=_S, flow_id=_S,
+    ),
+    "Receipts": _list("receipts", "Receipt"),
+    "Difference": _shown(
+        kind=_S, where=_S, name=_S, message=_S, project_id=_N, first_seen_at=_S, repair=_N, action=_N, due_at=_N,
+        flow_id=_N, why_not=_N,
+    ),
+    "Audit": _list("differences", "Difference"),
     "Refusal": _shown(rule=_S, message=_S),
     "FlowEntry": _shown(
         seq=_I, attempt=_I, step=_S, event={"enum": ["started", "done", "failed", "undone"]},

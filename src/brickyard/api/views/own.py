@@ -7,6 +7,7 @@ from typing import Any
 
 from brickyard.core import placement
 from brickyard.db.database import Row
+from brickyard.nodes import verbs
 
 
 def host(row: Row, up: bool) -> dict[str, Any]:
@@ -28,40 +29,68 @@ def host(row: Row, up: bool) -> dict[str, Any]:
     }
 
 
-def pool(row: Row, volumes: int) -> dict[str, Any]:
+def pool(row: Row, volumes: int, wiping_gib: int, oldest: str) -> dict[str, Any]:
+    """`oldest`: the time of the report that a host must have sent since then, or it is down with all its pools."""
     return {
         "id": row.id,
-        **_backend(row, row.backend),
+        **_backend(row, row.backend, oldest),
         "name": row.name,
         "total_gib": row.total_gib,
         "free_gib": row.free_gib,
         "limit_gib": row.limit_gib,
         "claimed_gib": row.claimed_gib,
+        "wiping_gib": wiping_gib,
         "volumes": volumes,
         "thin": bool(row.capabilities.get("thin")),
         "capabilities": row.capabilities,
     }
 
 
-def silent_backend(row: Row) -> dict[str, Any]:
+def silent_backend(row: Row, oldest: str) -> dict[str, Any]:
     """A backend that has never worked, in the form of a pool: it has no capacity, and says why."""
-    nothing = {"total_gib": 0, "free_gib": 0, "limit_gib": 0, "claimed_gib": 0, "volumes": 0}
-    return {"id": None, **_backend(row, row.name), "name": row.name, **nothing, "thin": False, "capabilities": {}}
+    figures = ("total_gib", "free_gib", "limit_gib", "claimed_gib", "wiping_gib", "volumes")
+    nothing = dict.fromkeys(figures, 0)
+    return {
+        "id": None,
+        **_backend(row, row.name, oldest),
+        "name": row.name,
+        **nothing,
+        "thin": False,
+        "capabilities": {},
+    }
 
 
-def _backend(row: Row, backend: str) -> dict[str, Any]:
-    options = row.options or {}
+def _backend(row: Row, backend: str, oldest: str) -> dict[str, Any]:
+    place, host_up = row.place or {}, (row.heartbeat_at or "") >= oldest
     return {
         "host": row.host,
         "backend": backend,
         "driver": row.driver,
-        "path": options.get("path"),
+        "path": place.get("path"),
+        "volume_group": place.get("volume_group"),
+        "devices": place.get("devices", []),
         "volume_backend_name": row.volume_backend_name,
         "availability_zone": row.availability_zone,
-        "up": bool(row.up),
-        "why_down": row.why_down,
+        "up": bool(row.up) and host_up,
+        "why_down": row.why_down if host_up else f"Host {row.host} has not reported since {row.heartbeat_at}.",
         "enabled": bool(row.enabled),
         "from_api": row.options is not None,
+    }
+
+
+def disk(found: verbs.Disk, host: str) -> dict[str, Any]:
+    device = found.device
+    return {
+        "path": device.path,
+        "serial": device.serial,
+        "confirmation": device.confirmation,
+        "size_bytes": device.size_bytes,
+        "model": device.model,
+        "rotational": device.rotational,
+        "discards": device.discards,
+        "found": list(device.found),
+        "in_use": bool(device.in_use),
+        "backend": f"{host}@{found.backend}" if found.backend else None,
     }
 
 
@@ -134,6 +163,12 @@ def attachment(row: Row) -> dict[str, Any]:
         "host": row.attached_host,
         "mountpoint": row.mountpoint,
     }
+
+
+def receipt(row: Row) -> dict[str, Any]:
+    names = ("id", "brick_id", "name", "kind", "project_id", "pool", "size_bytes", "method", "verified", "started_at",
+             "finished_at", "flow_id")  # fmt: skip
+    return {name: getattr(row, name) for name in names}
 
 
 def reservation(row: Row) -> dict[str, Any]:
