@@ -14,6 +14,9 @@ from brickyard.hypervisor.machine import Guest
 # q35 because its root ports can be hot-plugged; without the parts that no guest of ours has a use for, each of which
 # costs time at boot and is code that a guest could attack.
 MACHINE = "q35,vmport=off,smm=off,hpet=off,sata=off,smbus=off,i8042=off"
+# Disks are plugged in by ACPI, and what the kernel has not seen yet waits in a register. With the ports' own way a
+# kernel that starts takes the button of a new disk for the wish to switch it off, and the disk is lost.
+HOTPLUG = "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=on"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 FIRST_PORT = 2  # the device number of the first root port; below it are the host bridge and what QEMU adds itself
 SLOTS_MAX = 28  # one device number each, of the 32 of a bus
@@ -25,7 +28,7 @@ def of_guest(guest: Guest, home: Home, *, binary: str, acceleration: str, slots:
         *(binary, "-pidfile", str(home.pid_file)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-sandbox", SANDBOX),
         *("-uuid", guest.id, "-smbios", _smbios(guest)),
-        *("-machine", MACHINE, *accel.ARGUMENTS[acceleration]),
+        *("-machine", MACHINE, *accel.ARGUMENTS[acceleration], "-global", HOTPLUG),
         *("-m", f"{guest.memory_mib}M", "-smp", str(guest.vcpus)),
         *("-chardev", f"socket,id=qmp,path={_escaped(qmp)},server=on,wait=off", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", f"null,id=console,logfile={_escaped(str(home.console_log))},logappend=on"),

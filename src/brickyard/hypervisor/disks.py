@@ -106,6 +106,9 @@ def device(disk: Disk, slot: str) -> dict[str, Any]:
         "driver": "virtio-blk-pci",
         "id": device_id(disk.serial),
         "bus": slot,
+        # The only place behind a port where a guest looks. Without this QEMU puts a second disk beside the first one,
+        # and warns of it in its log only.
+        "addr": "0",
         "drive": node_name(disk.serial),
         "serial": disk.serial[:SERIAL_CHARACTERS],
         # The cache of the host is told to the guest as what it is: one that a flush empties.

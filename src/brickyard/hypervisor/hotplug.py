@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from brickyard.core import errors
 from brickyard.core.bricks import Did
-from brickyard.hypervisor import disks, qmp
+from brickyard.hypervisor import arguments, disks, qmp
 from brickyard.hypervisor.machine import Disk
 
 UNPLUGGED = "DEVICE_DELETED"
 UNPLUG_REFUSED = "DEVICE_UNPLUG_GUEST_ERROR"
+PERIPHERAL = "/machine/peripheral"  # the devices that were given an id
 
 
 def serials(monitor: qmp.Monitor) -> list[str]:
@@ -90,16 +90,25 @@ def _forget_node(monitor: qmp.Monitor, serial: str) -> bool:
 
 
 def _free_slot(monitor: qmp.Monitor) -> str:
-    for port in _ports(monitor.execute("query-pci")):
-        if not port["pci_bridge"].get("devices"):
-            return str(port["qdev_id"])
+    """A root port with nothing in it, by QEMU's own tree of objects.
+
+    `query-pci` must not be asked: it finds what is in a port by the number that the guest gave to the bus behind it,
+    and while the firmware numbers the buses anew every port looks empty.
+    """
+    there = _names(monitor, PERIPHERAL)
+    for slot in (arguments.slot_name(number) for number in range(arguments.SLOTS_MAX)):
+        if slot in there and not _has_device(monitor, slot):
+            return slot
     raise errors.GuestError(
         "every slot for disks is taken; detach one first, or boot the guest again with all its disks"
     )
 
 
-def _ports(buses: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for bus in buses:
-        for device in bus["devices"]:
-            if "pci_bridge" in device and device["qdev_id"].startswith("slot"):
-                yield device
+def _has_device(monitor: qmp.Monitor, slot: str) -> bool:
+    """The bus behind a port has the port's name, and a link to each device on it: child[0], child[1], …"""
+    return any(name.startswith("child[") for name in _names(monitor, f"{PERIPHERAL}/{slot}/{slot}"))
+
+
+def _names(monitor: qmp.Monitor, path: str) -> set[str]:
+    """The properties of one of QEMU's objects: its children and links among them."""
+    return {entry["name"] for entry in monitor.execute("qom-list", {"path": path})}

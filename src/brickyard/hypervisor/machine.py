@@ -60,7 +60,8 @@ class Hypervisor(Protocol):
     def stop(self, id: str) -> Did: ...
 
     def attach(self, id: str, disk: Disk) -> Did:
-        """Plug a disk into a running guest."""
+        """Plug a disk into a running guest, alone in its slot; GuestError when every slot is taken. Nobody waits for
+        the guest: one that is still in its firmware finds the disk when its kernel looks."""
 
     def detach(self, id: str, serial: str) -> Did:
         """Unplug a disk and wait until the guest has released it; ALREADY when there is none or no such guest."""
