@@ -71,6 +71,35 @@ def shrink(tx: Tx, *, pool_id: str, brick_id: str, gib: int) -> None:
         _give(tx, pool_id, held - gib)
 
 
+def count(tx: Tx, *, pool_id: str, brick_id: str, gib: int) -> None:
+    """The brick is there already and takes its room whatever the limits say: its claim is `gib` from here on."""
+    shrink(tx, pool_id=pool_id, brick_id=brick_id, gib=gib)
+    held = tx.scalar(HELD, {"brick": brick_id, "pool": pool_id})
+    if held is None:
+        row = {"brick_id": brick_id, "pool_id": pool_id, "gib": gib, "reservation_id": None}
+        tx.execute(INSERT, row | {"created_at": clock.stamp()})
+    elif held < gib:
+        tx.execute(sa.update(claims).where(_MINE).values(gib=gib), {"brick": brick_id, "pool": pool_id})
+    _give(tx, pool_id, (held or 0) - gib)
+
+
+def recount(tx: Tx, id: str) -> None:
+    """Let a pool, a storage or a host say again what the claims on it add up to."""
+    gib = sa.select(sa.func.coalesce(sa.func.sum(claims.c.gib), 0)).where(claims.c.pool_id == pools.c.id)
+    tx.execute(sa.update(pools).where(pools.c.id == id).values(claimed_gib=gib.scalar_subquery()))
+    under = sa.select(sa.func.coalesce(sa.func.sum(pools.c.claimed_gib), 0)).where(pools.c.storage_id == storages.c.id)
+    on_it = sa.select(pools.c.storage_id).where(pools.c.id == id)
+    these = sa.or_(storages.c.id == id, storages.c.id.in_(on_it))
+    tx.execute(sa.update(storages).where(these).values(claimed_gib=under.scalar_subquery()))
+    sums = {
+        f"{name}_claimed": sa.select(sa.func.coalesce(sa.func.sum(host_claims.c[name]), 0))
+        .where(host_claims.c.host_id == hosts.c.id)
+        .scalar_subquery()
+        for name in ("vcpus", "memory_mib")
+    }
+    tx.execute(sa.update(hosts).where(hosts.c.id == id).values(**sums))
+
+
 def release(tx: Tx, brick_id: str, *, only_pool_id: str | None = None) -> None:
     """Give back what the brick claims, on every pool or on one; nothing to do is fine."""
     where = claims.c.brick_id == brick_id

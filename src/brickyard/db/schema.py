@@ -39,7 +39,7 @@ def count(name: str) -> sa.Column[int]:
 
 
 def flag(name: str, default: str = "0") -> sa.Column[bool]:
-    return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.text(default))
+    return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.true() if default == "1" else sa.false())
 
 
 def status_in(enum: type) -> sa.CheckConstraint:
@@ -110,6 +110,11 @@ pools = sa.Table(
     count("free_gib"),  # as the storage says
     count("limit_gib"),  # as much may be promised
     count("claimed_gib"),  # as much is promised: always the sum of the pool's claims
+    sa.Column("data_percent", sa.Float),  # really used of a thin pool; null where that cannot hurt
+    sa.Column("metadata_percent", sa.Float),
+    sa.Column("stage", sa.String(16), nullable=False, server_default="ok"),  # ok | warn | frozen | paused
+    sa.Column("stage_reason", sa.Text),  # figure and threshold
+    sa.Column("stage_since", TIME),
     sa.Column("capabilities", sa.JSON, nullable=False),
     *times(),
     sa.CheckConstraint("claimed_gib >= 0", name="claimed"),
@@ -330,6 +335,7 @@ instances = sa.Table(
     sa.Column("flavor", NAME, nullable=False),
     sa.Column("image_id", UUID),
     sa.Column("request", sa.JSON, nullable=False),  # the boot request, as it was asked
+    sa.Column("paused_reason", sa.Text),  # why its host holds the guest; null: it does not
     sa.Column("fault", sa.Text),
     *times(),
     status_in(states.I),
@@ -414,3 +420,8 @@ tokens = sa.Table(
     sa.Column("expires_at", TIME),
     *times(),
 )
+
+# MariaDB compares texts by rules of its own unless it is told to compare them as they are, as the others do.
+for _table in metadata.tables.values():
+    for _dialect in ("mysql", "mariadb"):
+        _table.dialect_options[_dialect].update(charset="utf8mb4", collate="utf8mb4_bin")
