@@ -19,13 +19,14 @@ from oslo_config import cfg, types
 
 from brickyard import options
 from brickyard.brick import registry
-from brickyard.core import errors, settings
+from brickyard.core import errors, fullness, settings
 
 BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it becomes a part of host@backend#pool, and of a path
 MIB = 1024 * 1024
 GIB = 1024**3
 REFERENCE = re.compile(r"(?<!\$)\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 REFERENCES_DEEP = 8
+DATABASE = re.compile(r"(postgresql\+psycopg|(mysql|mariadb)\+pymysql)://[^/]*/.+")
 
 
 KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
@@ -232,15 +233,18 @@ def _database_url(read: Files, state_dir: Path) -> str:
     url: str | None = read.value("database", "connection")
     if url is None:
         return f"sqlite:///{state_dir / 'brickyard.db'}"
-    if not url.startswith("sqlite:////"):
-        kind = url.partition(":")[0]
+    if not url.startswith("sqlite:////") and not DATABASE.match(url):
         read.wrong(
             "database",
-            f"connection is of the kind {kind!r}, and this release runs on SQLite: "
-            "remove the option, or write sqlite:////absolute/path",
+            f"connection is {_without_password(url)!r}; allowed: sqlite:////absolute/path, "
+            "postgresql+psycopg://user:password@host/name, mysql+pymysql://user:password@host/name",
             name="connection",
         )
     return url
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"://[^@/]*@", "://…@", url)
 
 
 def _is_loopback(host: str) -> bool:
@@ -358,6 +362,7 @@ def backend(
         raise errors.Invalid(f"{where} volume_driver: {error.message}", field="volume_driver", **error.facts) from error
     if canonical.warning:
         warnings.append(f"{where} {canonical.warning}")
+    fullness.thresholds(values, where)
     own = _driver_options(where, canonical.name, {k: v for k, v in texts.items() if k not in table}, warnings)
     if "path" in options.of_driver(canonical.name):
         own.setdefault("path", str(state_dir / "bricks" / name))
@@ -370,6 +375,7 @@ def backend(
         reserved_percentage=values["reserved_percentage"],
         max_over_subscription_ratio=values["max_over_subscription_ratio"],
         extra_capabilities=values["extra_capabilities"],
+        **{name: values[name] for name in fullness.OPTIONS},
     )
 
 

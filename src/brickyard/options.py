@@ -109,7 +109,7 @@ TABLE: tuple[Option, ...] = (
     Option(DEFAULT, "conductor_threads", "number", "16", "Flows that run at the same time.", minimum=1, maximum=256),
     Option(DEFAULT, "image_max_gigabytes", "number", "64", "The largest image file that is accepted, in GiB.", minimum=1),
     *(Option(DEFAULT, quota_option(name), "number", str(limit), f"Default quota of a project: {name.replace('_', ' ')}; -1 is unlimited.", minimum=-1) for name, limit in settings.QUOTAS.items()),
-    Option("database", "connection", "text", None, "URL of the database. Default: brickyard.db in the state directory. This release runs on SQLite."),
+    Option("database", "connection", "text", None, "URL of the database: postgresql+psycopg://user:password@host/name or mysql+pymysql://… (also mariadb+pymysql). Default: SQLite, brickyard.db in the state directory."),
     Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults."),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
     Option("host", "vcpus", "number", None, "Virtual processors for instances. Default: the machine's, less a sixteenth from eight up.", minimum=0),
@@ -121,6 +121,9 @@ TABLE: tuple[Option, ...] = (
     Option(BACKEND, "backend_availability_zone", "text", None, "Availability zone of this backend. Default: storage_availability_zone."),
     Option(BACKEND, "reserved_percentage", "number", "0", "Percentage of the storage that is never promised.", minimum=0, maximum=100),
     Option(BACKEND, "max_over_subscription_ratio", "ratio", "1.0", "How often thin storage may be promised. 1.0: never more than there is.", minimum=1, maximum=1000),
+    Option(BACKEND, "thin_warn_percent", "number", "80", "Of a thin pool: how full it really is, in data or metadata, when an administrator is told. It grows from here where it can.", minimum=10, maximum=98),
+    Option(BACKEND, "thin_freeze_percent", "number", "90", "From here nothing new is made in it: no volume, clone or snapshot, and no volume there is extended.", minimum=10, maximum=99),
+    Option(BACKEND, "thin_pause_percent", "number", "95", "From here the guests that write to it are paused, until there is room again.", minimum=10, maximum=100),
     Option(BACKEND, "extra_capabilities", "json", "{}", "Further capabilities for extra specs to match."),
 )
 

@@ -43,6 +43,15 @@ POOLS = [
     ("different_host", host(), pool(), Ask(1, different_host=frozenset({"h1@lvm"})), "apart"),
     ("query", host(), pool(), Ask(1, query='["=", 1, 1]'), None),
     ("query", host(), pool(), Ask(1, query='["=", 1, 2]'), "query hint"),
+    ("fullness", host(), pool(**THIN), Ask(1), None),
+    (
+        "fullness",
+        host(),
+        pool(**THIN, too_full="91.0 % of its data are used, thin_freeze_percent is 90"),
+        Ask(1),
+        "pool h1@lvm#p takes nothing new: 91.0 % of its data are used, thin_freeze_percent is 90",
+    ),
+    ("fullness", host(), pool(too_full="91.0 %"), Ask(0), None),
     # Thick: what may be promised, and what is really free.
     ("capacity", host(), pool(claimed=60), Ask(40), None),
     ("capacity", host(), pool(claimed=60), Ask(41), "41 GiB asked, 60 of 100 GiB are promised, 40 of 100 GiB free"),

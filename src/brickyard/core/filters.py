@@ -21,8 +21,11 @@ def room_gib(pool: PoolView, rules: Rules, *, thick: bool) -> int:
     """The largest volume that the pool can take.
 
     Thick: no more than is really free, and promises never exceed what is there. Thin: whatever may still be promised,
-    but nothing once the real free space is down to the reserve, because there a write of any tenant may fail.
+    but nothing once the real free space is down to the reserve, because there a write of any tenant may fail. Nothing
+    at all goes to a pool whose data or metadata is really full to its threshold, whatever the promises add up to.
     """
+    if pool.too_full:
+        return 0
     promisable = pool.limit_gib - pool.claimed_gib
     if not pool.thin or thick:
         return min(promisable, pool.free_gib, pool.total_gib - pool.claimed_gib if pool.thin else promisable)
@@ -97,6 +100,12 @@ def query(host: HostView, pool: PoolView, ask: Ask, rules: Rules) -> Refusal | N
     return Refusal("query", f"the query hint {ask.query} does not hold")
 
 
+def fullness(host: HostView, pool: PoolView, ask: Ask, rules: Rules) -> Refusal | None:
+    if not pool.too_full or ask.size_gib <= 0:
+        return None
+    return Refusal("fullness", f"pool {pool.name} takes nothing new: {pool.too_full}")
+
+
 def capacity(host: HostView, pool: PoolView, ask: Ask, rules: Rules) -> Refusal | None:
     thick = not pool.thin or extra_specs.compiled(items_of(ask)).thick
     room = room_gib(pool, rules, thick=thick)
@@ -135,10 +144,11 @@ POOL_FILTERS: dict[str, PoolRule] = {
     "same_host":         PoolRule(same_host,         lambda ask: ask.same_host is not None),
     "different_host":    PoolRule(different_host,    lambda ask: bool(ask.different_host)),
     "query":             PoolRule(query,             lambda ask: bool(ask.query)),
+    "fullness":          PoolRule(fullness,          lambda ask: True),
     "capacity":          PoolRule(capacity,          lambda ask: True),
 }
 # These the index has answered before a walk begins: down pools are not in it, and each entry knows its room.
-INDEXED = frozenset({"up", "capacity", *LASTING})
+INDEXED = frozenset({"up", "fullness", "capacity", *LASTING})
 # fmt: on
 
 

@@ -33,6 +33,9 @@ class PoolView:
     capabilities: Mapping[str, Any]
     up: bool = True
     why_down: str = ""
+    data_percent: float | None = None  # how full a thin pool really is; None where that cannot hurt
+    metadata_percent: float | None = None
+    too_full: str = ""  # figure and threshold, where it is so full that it takes nothing new
 
     @property
     def address(self) -> str:

@@ -1,6 +1,6 @@
 """The choke point of capacity: every GiB that is asked of a pool, every vcpu of a host, is claimed here.
 
-A claim is one conditional UPDATE: rows changed 1, or you lost. A claim is kept per brick (per instance, on a host), so
+A claim is one conditional UPDATE: rows changed 1, or you lost; a pool that is really too full takes none. A claim is kept per brick (per instance, on a host), so
 that a repeat finds its own, and the sum of a pool's claims is always its `claimed_gib`.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from brickyard.core import clock
+from brickyard.core import clock, fullness
 from brickyard.db import schema
 from brickyard.db.database import Tx
 
@@ -23,7 +23,7 @@ _POOL, _GIB = pools.c.id == sa.bindparam("pool"), sa.bindparam("amount", type_=s
 _STORAGE = storages.c.id == sa.bindparam("storage")
 TAKE = (
     sa.update(pools)
-    .where(_POOL, pools.c.claimed_gib + _GIB <= pools.c.limit_gib)
+    .where(_POOL, pools.c.claimed_gib + _GIB <= pools.c.limit_gib, pools.c.stage.not_in(sorted(fullness.CLOSED)))
     .values(claimed_gib=pools.c.claimed_gib + _GIB)
 )
 GIVE = sa.update(pools).where(_POOL).values(claimed_gib=pools.c.claimed_gib - _GIB)
@@ -60,6 +60,16 @@ def grow(tx: Tx, *, pool_id: str, brick_id: str, gib: int) -> bool:
         return False
     tx.execute(sa.update(claims).where(mine).values(gib=gib))
     return True
+
+
+def why_not(tx: Tx, pool_id: str) -> str:
+    """Why a claim on the pool was lost, in words that follow "it"."""
+    row = tx.execute(sa.select(pools).where(pools.c.id == pool_id)).one_or_none()
+    if row is None:
+        return "is not there any more"
+    if row.stage in fullness.CLOSED:
+        return f"takes nothing new, it is {row.stage}: {row.stage_reason}"
+    return f"has no room: {row.claimed_gib} of {row.limit_gib} GiB are promised"
 
 
 def shrink(tx: Tx, *, pool_id: str, brick_id: str, gib: int) -> None:

@@ -1,7 +1,8 @@
-"""User messages: why something asynchronous failed, in words for the person who asked."""
+"""User messages: why something asynchronous failed, in words for the person who asked; and what befell a pool."""
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from brickyard.db.database import Row, Tx
 
 messages = schema.messages
 TTL_S = 30 * 86400
+OPERATORS = "-"  # instead of a project: for administrators, whatever project they work in
 
 ACTIONS = {
     "schedule": ("001", "schedule allocate volume"),
@@ -64,6 +66,30 @@ def insert(
     )
 
 
+def tell_operators(
+    tx: Tx, *, event: str, level: str, text: str, resource_type: str, resource_uuid: str | None
+) -> None:
+    """Tell the administrators something that is no project's business."""
+    tell(tx, project_id=OPERATORS, event=event, level=level, text=text, resource=(resource_type, resource_uuid))
+
+
+def tell(tx: Tx, *, project_id: str, event: str, level: str, text: str, resource: tuple[str, str | None]) -> None:
+    """Tell a project what happened by itself, and not to a request."""
+    tx.execute(
+        sa.insert(messages).values(
+            id=str(uuid.uuid4()),
+            project_id=project_id,
+            event_id=event,
+            user_message=text,
+            level=level,
+            resource_type=resource[0],
+            resource_uuid=resource[1],
+            guaranteed_until=clock.stamp(TTL_S),
+            created_at=clock.stamp(),
+        )
+    )
+
+
 def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     """One message; None if it is not there, or not the project's."""
     statement = sa.select(messages).where(messages.c.id == id)
@@ -72,7 +98,11 @@ def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     return tx.execute(statement).one_or_none()
 
 
-def list_(tx: Tx, query: listing.Query) -> list[Row]:
+def list_(tx: Tx, query: listing.Query, *, operators: bool = False) -> list[Row]:
+    """`operators`: with what is for administrators, beside what is the project's."""
+    if operators and query.project_id is not None:
+        either = {**query.filters, "project_id": (query.project_id, OPERATORS)}
+        query = dataclasses.replace(query, project_id=None, filters=either)
     return listing.page(tx, sa.select(messages), messages, query)
 
 

@@ -30,7 +30,8 @@ def params(*, snapshot_id: str, volume_id: str, pool: str, pool_id: str, gib: in
 def claim(run: Run, tx: Tx) -> None:
     p = run.params
     if not claims.claim(tx, pool_id=p["pool_id"], brick_id=p["snapshot_id"], gib=p["gib"]):
-        raise errors.NoValidHost(f"Pool {p['pool']} has no room for a snapshot of {p['gib']} GiB.")
+        why = claims.why_not(tx, p["pool_id"])
+        raise errors.NoValidHost(f"Pool {p['pool']} has no room for a snapshot of {p['gib']} GiB: it {why}.")
     snapshots.update(tx, p["snapshot_id"], pool_id=p["pool_id"])
 
 
@@ -43,7 +44,12 @@ def snapshot(run: Run) -> None:
     p = run.params
     at = pools.parse(p["pool"])
     label = Label(Kind.SNAPSHOT, p["snapshot_id"], run.project_id, parent=p["volume_id"])
-    run.world.nodes[at.host].snapshot_brick(at.backend, name_of(Kind.VOLUME, p["volume_id"]), label)
+    name = name_of(Kind.VOLUME, p["volume_id"])
+    run.world.nodes[at.host].snapshot_brick(at.backend, name, label, run.progress(label.name))
+
+
+def progressed(run: Run, tx: Tx, percent: int) -> None:
+    snapshots.update(tx, run.params["snapshot_id"], progress=percent)
 
 
 def unsnapshot(run: Run) -> None:
@@ -78,4 +84,5 @@ FLOW = Flow(
         Commit("show", do=show, undo=engine.nothing_in),
     ),
     failed=failed,
+    progressed=progressed,
 )

@@ -31,7 +31,8 @@ def params(*, volume_id: str, pool: str, pool_id: str, old_gib: int, new_gib: in
 def claim(run: Run, tx: Tx) -> None:
     p = run.params
     if not claims.grow(tx, pool_id=p["pool_id"], brick_id=p["volume_id"], gib=p["new_gib"]):
-        raise errors.NoValidHost(f"Pool {p['pool']} has no room for {p['new_gib'] - p['old_gib']} GiB more.")
+        more, why = p["new_gib"] - p["old_gib"], claims.why_not(tx, p["pool_id"])
+        raise errors.NoValidHost(f"Pool {p['pool']} has no room for {more} GiB more: it {why}.")
     after_commit(tx, lambda: run.world.places.claimed(p["pool_id"], p["new_gib"] - p["old_gib"]))
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import threading
 from collections.abc import Sequence
 
-from brickyard.core import clock, inventory, placement, ranking
+from brickyard.core import clock, fullness, inventory, placement, ranking
 from brickyard.core.settings import Service
 from brickyard.db import hosts
 from brickyard.db.database import Database, Row, Tx
@@ -107,6 +107,9 @@ def _pool(row: Row, volumes: int) -> placement.PoolView:
         volumes=volumes,
         capabilities=capabilities,
         up=bool(row.up and row.enabled),
+        data_percent=row.data_percent,
+        metadata_percent=row.metadata_percent,
+        too_full=f"{row.stage_reason} ({row.stage})" if row.stage in fullness.CLOSED else "",
         why_down=(row.why_down or "") if not row.up else ("disabled by an administrator" if not row.enabled else ""),
     )
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from brickyard.brick.devices import Device
 from brickyard.brick.driver import Progress
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
+from brickyard.core.fullness import Fullness
 from brickyard.hypervisor.machine import Running
 
 
@@ -45,6 +46,7 @@ class BackendReport:
     why_down: str | None = None
     usage: Usage | None = None
     capabilities: Capabilities | None = None
+    fullness: Fullness = Fullness()  # how full it really is, where that can hurt, and what follows
 
 
 @dataclass(frozen=True, slots=True)

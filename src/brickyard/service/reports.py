@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from brickyard.core import pools, sizes
-from brickyard.db import hosts
+from brickyard.core import clock, pools, sizes
+from brickyard.core.fullness import Stage
+from brickyard.db import hosts, messages
 from brickyard.db.database import Database, Tx
 from brickyard.nodes import verbs
 
@@ -55,12 +56,42 @@ def record_backend(tx: Tx, host: str, host_id: str, backend: verbs.BackendReport
     if backend.usage is not None and backend.capabilities is not None:
         name = str(pools.PoolName(host, backend.name, backend.volume_backend_name))
         held = capacity(backend)
-        pool_id = hosts.record_pool(tx, name=name, backend_id=id, **held, capabilities=capabilities(backend))
+        known = {**held, **fullness(tx, name, backend), "capabilities": capabilities(backend)}
+        pool_id = hosts.record_pool(tx, name=name, backend_id=id, **known)
         storage_id = f"{host_id}/{backend.usage.storage}" if backend.usage.storage else None
         if storage_id is not None and not hosts.storage_exists(tx, storage_id):
             hosts.record_storage(tx, storage_id, held["limit_gib"])
         hosts.move_pool(tx, pool_id, storage_id)
     return id
+
+
+ADVICE = {
+    Stage.OK: "There is room again.",
+    Stage.WARN: "Make room before it is frozen: delete volumes or snapshots there, or extend it.",
+    Stage.FROZEN: "Nothing new is made in it. Delete volumes or snapshots there, or extend it.",
+    Stage.PAUSED: "The instances that write to it are paused. Delete volumes or snapshots there, or extend it: "
+    "they go on by themselves.",
+}
+LEVELS = {Stage.OK: "INFO", Stage.WARN: "WARNING", Stage.FROZEN: "ERROR", Stage.PAUSED: "ERROR"}
+
+
+def fullness(tx: Tx, name: str, backend: verbs.BackendReport) -> dict[str, Any]:
+    """How full the pool really is, for its row; administrators are told, once, when its stage is another one."""
+    found = backend.fullness
+    before = hosts.find_pool(tx, name)
+    values = {"data_percent": found.data_percent, "metadata_percent": found.metadata_percent}
+    values |= {"stage": found.stage.value, "stage_reason": found.why or None}
+    if found.stage == (before.stage if before is not None else Stage.OK):
+        return values
+    messages.tell_operators(
+        tx,
+        event=f"POOL_{found.stage.upper()}",
+        level=LEVELS[found.stage],
+        text=f"Pool {name} is {found.stage}{': ' if found.why else ''}{found.why}. {ADVICE[found.stage]}",
+        resource_type="POOL",
+        resource_uuid=before.id if before is not None else None,
+    )
+    return {**values, "stage_since": clock.stamp()}
 
 
 def storages(backends: Sequence[verbs.BackendReport]) -> dict[str, int]:

@@ -15,7 +15,7 @@ def index(request: Request) -> Reply:
     paged = request.since("3.5")
     query = listings.query(request, "message") if paged else listing.Query(request.caller.project_id)
     with request.site.db.read() as tx:
-        found = rows.list_(tx, query)
+        found = rows.list_(tx, query, operators=request.caller.is_admin)
     shown = [views.full(request, row) for row in found]
     if not paged:
         return Reply(200, {"messages": shown})
