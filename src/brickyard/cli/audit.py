@@ -24,22 +24,18 @@ LOOK_S, WAIT_S = 0.2, 3600.0
 OVER = ("done", "failed")
 
 
-class Grace(click.ParamType):
+def seconds(text: str) -> int:
     """A time such as 90s, 15m, 24h, 7d; in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"([0-9]{1,7})([smhdw]?)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a time: write 90s, 15m, 24h, 7d or 2w", param, ctx)
-        return int(match[1]) * SECONDS[match[2] or "s"]
+    match = re.fullmatch(r"([0-9]{1,7})([smhdw]?)", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a time: write 90s, 15m, 24h, 7d or 2w")
+    return int(match[1]) * SECONDS[match[2] or "s"]
 
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Adopt or remove what can be, and wait until that is done.")
 @click.option("--dry-run", is_flag=True, help="Say what --repair would do, and do nothing.")
-@click.option("--grace", type=Grace(), help="Remove only what was first seen so long ago. Default: 24h.")
+@click.option("--grace", type=seconds, help="Remove only what was first seen so long ago. Default: 24h.")
 @click.option(
     "--orphans",
     type=click.Choice(["adopt", "remove"]),
