@@ -131,6 +131,45 @@ def test_pause_and_resume_may_be_repeated(rig: Rig) -> None:
     assert rig.status(guest.id) == "running"
 
 
+def test_a_guest_runs_when_nothing_holds_it_any_more(rig: Rig) -> None:
+    guest = rig.guest(rig.disk(), dataclasses.replace(rig.disk(), read_only=True))
+    rig.hypervisor.boot(guest)
+    assert rig.hypervisor.hold(guest.id, "pool a") is Did.CHANGED
+    assert rig.hypervisor.hold(guest.id, "pool a") is Did.ALREADY
+    assert rig.hypervisor.hold(guest.id, "pool b") is Did.CHANGED
+    [found] = rig.hypervisor.list()
+    assert (found.status, found.held) == ("paused", ("pool a", "pool b"))
+    assert found.read_only == (guest.disks[1].serial,)
+    # A pause and its end, as of a snapshot, do not let it go, and neither does another service.
+    rig.hypervisor.pause(guest.id)
+    service = rig.restarted()
+    assert service.resume(guest.id) is Did.CHANGED
+    assert service.resume(guest.id) is Did.ALREADY
+    assert rig.status(guest.id) == "paused"
+    assert service.release(guest.id, "pool a") is Did.CHANGED
+    assert service.release(guest.id, "pool a") is Did.ALREADY
+    assert (rig.status(guest.id), service.list()[0].held) == ("paused", ("pool b",))
+    # Nor does the end of the hold end a pause.
+    service.pause(guest.id)
+    assert service.release(guest.id, "pool b") is Did.CHANGED
+    assert (rig.status(guest.id), service.list()[0].held) == ("paused", ())
+    assert service.resume(guest.id) is Did.CHANGED
+    assert rig.status(guest.id) == "running"
+
+
+def test_a_hold_ends_with_the_process_of_the_guest(rig: Rig) -> None:
+    guest = rig.guest(rig.disk())
+    rig.hypervisor.boot(guest)
+    rig.hypervisor.hold(guest.id, "pool a")
+    assert rig.hypervisor.stop(guest.id) is Did.CHANGED
+    assert rig.hypervisor.list()[0].held == ()
+    for refused in (rig.hypervisor.hold, rig.hypervisor.release):
+        with pytest.raises(errors.GuestError, match="boot it first"):
+            refused(guest.id, "pool a")
+    rig.hypervisor.boot(guest)
+    assert (rig.status(guest.id), rig.hypervisor.list()[0].held) == ("running", ())
+
+
 @pytest.mark.parametrize("format", ["raw", "qcow2"])
 def test_a_grown_disk_is_announced_once(rig: Rig, format: str) -> None:
     disk = rig.disk(format)

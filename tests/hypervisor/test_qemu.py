@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from brickyard.brick import shell
 from brickyard.core import errors
 from brickyard.core.bricks import Did
-from brickyard.hypervisor import accel, arguments, home, process, qemu, qmp
+from brickyard.hypervisor import accel, arguments, home, machine, process, qemu, qmp
 
 from .rigs import Rig
 
@@ -197,3 +200,52 @@ def test_names_cannot_become_options(real: Rig, tmp_path: Path) -> None:
     argv = arguments.of_guest(guest, at, binary="qemu", acceleration="tcg", slots=1, qmp="/a,b")
     assert "type=1,manufacturer=Brickyard,product=Brickyard,family=a-uuid-1---x-" in argv
     assert "socket,id=qmp,path=/a,,b,server=on,wait=off" in argv
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("a file system is mounted, which needs root")
+    image, mounted = tmp_path / "small.img", tmp_path / "small"
+    with image.open("wb") as file:
+        file.truncate(32 * 1024 * 1024)
+    mounted.mkdir()
+    shell.run(["mkfs.ext4", "-q", "-m", "0", str(image)], timeout_s=30)
+    shell.run(["mount", "-o", "loop", str(image), str(mounted)], timeout_s=30)
+    yield mounted
+    shell.run(["umount", str(mounted)], timeout_s=30)
+
+
+@pytest.mark.root
+def test_a_write_that_finds_no_room_stops_the_guest_and_goes_on_when_there_is_room(real: Rig, small: Path) -> None:
+    """The guest formats its disk in a full file system: it is stopped before it hears of that, and then goes on."""
+    disk = dataclasses.replace(real, directory=small).disk()
+    filler = small / "filler"
+    with filler.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(65536))
+            file.flush()
+    guest = real.guest(disk)
+    real.hypervisor.boot(guest)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := real.hypervisor.list()[0]).held:
+            assert time.monotonic() < deadline, real.hypervisor.console(guest.id)
+            time.sleep(0.1)
+        assert (found.status, found.held) == ("paused", (machine.NO_ROOM,))
+        # The end of a snapshot, or of a former service, does not let it go; nor does a release while there is no room.
+        assert real.restarted().resume(guest.id) is Did.ALREADY
+        assert real.status(guest.id) == "paused"
+        real.hypervisor.release(guest.id, machine.NO_ROOM)
+        while not real.hypervisor.list()[0].held:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        filler.unlink()
+        assert real.hypervisor.release(guest.id, machine.NO_ROOM) is Did.CHANGED
+        log = real.until(guest.id, "brickyard: ready")
+        assert f"disk {disk.serial[:20]} wrote: written by alder boot " in log
+        assert "I/O error" not in log
+        assert real.hypervisor.list()[0].held == ()
+    finally:
+        real.hypervisor.destroy(guest.id)

@@ -113,6 +113,10 @@ def device(disk: Disk, slot: str) -> dict[str, Any]:
         "serial": disk.serial[:SERIAL_CHARACTERS],
         # The cache of the host is told to the guest as what it is: one that a flush empties.
         "write-cache": "on",
+        # A write that finds no room in a thin pool stops the guest and waits to be repeated; the guest never hears of
+        # it. Any other error is the guest's to deal with.
+        "werror": "enospc",
+        "rerror": "report",
         # Without this QEMU's lock on the file keeps a second guest out.
         "share-rw": disk.shared,
     }

@@ -40,6 +40,7 @@ class Record:
     guest: Guest
     started: bool = False  # False until its start is known to be complete: a crash may have interrupted it
     paused: bool = False
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

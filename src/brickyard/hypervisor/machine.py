@@ -33,6 +33,9 @@ class Guest:
     cmdline: str = ""
 
 
+NO_ROOM = "no room"  # why QEMU itself holds a guest: one of its writes found none, and waits to be repeated
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A guest as it is found on the host, also one that a former run of the service started."""
@@ -41,6 +44,8 @@ class Running:
     status: str  # running | paused | stopped (its process ended by itself)
     pid: int | None
     serials: tuple[str, ...]
+    held: tuple[str, ...] = ()  # the reasons of `hold` that are not released, and NO_ROOM
+    read_only: tuple[str, ...] = ()  # those of the serials that the guest cannot write to
 
 
 class Hypervisor(Protocol):
@@ -73,7 +78,15 @@ class Hypervisor(Protocol):
     def pause(self, id: str) -> Did:
         """Stop the virtual processors and flush all disks, so that the files on the host are consistent."""
 
-    def resume(self, id: str) -> Did: ...
+    def resume(self, id: str) -> Did:
+        """The end of a `pause`; what is held stays held."""
+
+    def hold(self, id: str, reason: str) -> Did:
+        """Keep a guest from running until each of its reasons is released. Reasons outlive the service, and end with
+        the guest's process."""
+
+    def release(self, id: str, reason: str) -> Did:
+        """Take a reason back; a guest that has no other one, and is not paused, runs again."""
 
     def console(self, id: str, max_bytes: int = 65536) -> str:
         """The end of the serial console's log."""

@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import disks
-from brickyard.hypervisor.machine import Disk, Guest, Running
+from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +37,8 @@ class Simulated:
     log: str = ""
     sizes: dict[str, int] = field(default_factory=dict)  # as the guest was told, by serial
     is_deaf: bool = False
+    paused: bool = False
+    held: tuple[str, ...] = ()  # NO_ROOM among them while a write waits for room
 
 
 @dataclass(slots=True)
@@ -148,11 +150,30 @@ class Memory:
 
     @_locked
     def pause(self, id: str) -> Did:
-        return self._turn(id, PAUSED)
+        found = self._up(id)
+        self._put(dataclasses.replace(found, status=PAUSED, paused=True))
+        return Did.ALREADY if found.status == PAUSED else Did.CHANGED
 
     @_locked
     def resume(self, id: str) -> Did:
-        return self._turn(id, RUNNING)
+        found = self._up(id)
+        self._settle(dataclasses.replace(found, paused=False))
+        return Did.CHANGED if found.paused else Did.ALREADY
+
+    @_locked
+    def hold(self, id: str, reason: str) -> Did:
+        found = self._up(id)
+        self._settle(dataclasses.replace(found, held=tuple(sorted({*found.held, reason}))))
+        return Did.ALREADY if reason in found.held else Did.CHANGED
+
+    @_locked
+    def release(self, id: str, reason: str) -> Did:
+        found = self._up(id)
+        kept = tuple(other for other in found.held if other != reason)
+        if set(kept) == {NO_ROOM} and not found.paused:
+            kept = ()  # the write is repeated; a simulated one finds room
+        self._settle(dataclasses.replace(found, held=kept))
+        return Did.CHANGED if kept != found.held else Did.ALREADY
 
     @_locked
     def console(self, id: str, max_bytes: int = 65536) -> str:
@@ -161,12 +182,20 @@ class Memory:
     @_locked
     def list(self) -> list[Running]:
         found = sorted(self.guests.by_id.values(), key=lambda one: one.guest.id)
-        return [Running(one.guest.id, one.status, one.pid, _serials(one)) for one in found]
+        return [
+            Running(one.guest.id, one.status, one.pid, _serials(one), one.held, _serials(one, read_only=True))
+            for one in found
+        ]
 
     @_locked
     def kill(self, id: str) -> None:
         """The process of the guest ends, as by `kill -9`."""
-        self._put(dataclasses.replace(self._known(id), status=STOPPED, pid=None))
+        self._put(dataclasses.replace(self._known(id), status=STOPPED, pid=None, paused=False, held=()))
+
+    @_locked
+    def starve(self, id: str) -> None:
+        """A write of the guest finds no room in its pool."""
+        self.hold(id, NO_ROOM)
 
     @_locked
     def deafen(self, id: str) -> None:
@@ -185,12 +214,8 @@ class Memory:
             raise errors.GuestError(f"guest {id} is stopped; boot it first")
         return found
 
-    def _turn(self, id: str, status: str) -> Did:
-        found = self._up(id)
-        if found.status == status:
-            return Did.ALREADY
-        self._put(dataclasses.replace(found, status=status))
-        return Did.CHANGED
+    def _settle(self, changed: Simulated) -> None:
+        self._put(dataclasses.replace(changed, status=PAUSED if changed.paused or changed.held else RUNNING))
 
     def _disks(self, found: Simulated, now: Sequence[Disk], line: str) -> None:
         guest = dataclasses.replace(found.guest, disks=tuple(now))
@@ -205,8 +230,8 @@ def _check_id(id: str) -> None:
         raise errors.Invalid(f"{id!r} is not the id of a guest: give a lower-case uuid", field="id")
 
 
-def _serials(found: Simulated) -> tuple[str, ...]:
-    return tuple(sorted(disk.serial for disk in found.guest.disks))
+def _serials(found: Simulated, *, read_only: bool = False) -> tuple[str, ...]:
+    return tuple(sorted(disk.serial for disk in found.guest.disks if disk.read_only or not read_only))
 
 
 def _short(disk: Disk) -> str:

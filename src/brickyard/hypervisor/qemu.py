@@ -20,7 +20,7 @@ from brickyard.core import clock, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import accel, arguments, disks, home, hotplug, limits, process, qmp
 from brickyard.hypervisor.home import Home, Record
-from brickyard.hypervisor.machine import Disk, Guest, Running
+from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running
 
 BINARY = "qemu-system-x86_64"
 SLOTS = 8  # disks that can be plugged in later, besides those of the start
@@ -29,6 +29,7 @@ LOCK_S = 90.0  # longer than the longest verb, so that a waiting one fails only 
 QUIT_S = 10.0
 TERMINATE_S = 5.0
 KILL_S = 10.0
+STARVED = "io-error"  # QEMU's word for a guest that it stopped because a write found no room
 
 
 class Qemu:
@@ -107,7 +108,7 @@ class Qemu:
             if pid is None:
                 return Did.ALREADY
             # The processors of a paused guest do not run, so that it would never see the button.
-            if record is not None and not record.paused:
+            if record is not None and not record.paused and not record.held:
                 with contextlib.suppress(errors.GuestError), qmp.connected(at.path, id) as monitor:
                     monitor.execute("system_powerdown")
                 process.wait(pid, at, timeout_s=self._stop_s)
@@ -151,11 +152,36 @@ class Qemu:
 
     def resume(self, id: str) -> Did:
         with self._running(id) as (at, record, monitor):
-            did = Did.ALREADY
-            if not monitor.execute("query-status")["running"]:
+            did = Did.CHANGED if record.paused else Did.ALREADY
+            found = monitor.execute("query-status")
+            if not found["running"] and not record.held and found["status"] != STARVED:
                 monitor.execute("cont")
                 did = Did.CHANGED
             at.write(dataclasses.replace(record, paused=False))
+            return did
+
+    def hold(self, id: str, reason: str) -> Did:
+        """The reason is on disk before the guest is stopped: whoever finds it stopped knows why, also after a crash."""
+        with self._running(id) as (at, record, monitor):
+            did = Did.ALREADY
+            if reason not in record.held:
+                at.write(dataclasses.replace(record, held=tuple(sorted((*record.held, reason)))))
+                did = Did.CHANGED
+            if monitor.execute("query-status")["running"]:
+                monitor.execute("stop")
+                did = Did.CHANGED
+            return did
+
+    def release(self, id: str, reason: str) -> Did:
+        """The reason goes when the guest runs: after a crash in between it is released again, which changes nothing."""
+        with self._running(id) as (at, record, monitor):
+            kept = tuple(other for other in record.held if other != reason)
+            did = Did.CHANGED if len(kept) < len(record.held) else Did.ALREADY
+            if not kept and not record.paused and not monitor.execute("query-status")["running"]:
+                monitor.execute("cont")
+                did = Did.CHANGED
+            if kept != record.held:
+                at.write(dataclasses.replace(record, held=kept))
             return did
 
     def console(self, id: str, max_bytes: int = 65536) -> str:
@@ -183,14 +209,19 @@ class Qemu:
     def _look(self, at: Home, record: Record | None) -> Running:
         """The state of one guest; of one that is busy with a command, as it was before that command."""
         pid = process.find(at)
-        serials = tuple(disk.serial for disk in record.guest.disks) if record else ()
+        known = record.guest.disks if record else ()
+        serials = tuple(disk.serial for disk in known)
+        read_only = tuple(disk.serial for disk in known if disk.read_only)
         if pid is None:
-            return Running(at.id, "stopped", None, serials)
-        status = "paused" if record and record.paused else "running"
+            return Running(at.id, "stopped", None, serials, (), read_only)
+        held = record.held if record else ()
+        status = "paused" if record and (record.paused or held) else "running"
         with contextlib.suppress(errors.GuestError), at.locked(timeout_s=0), qmp.connected(at.path, at.id) as monitor:
-            status = "running" if monitor.execute("query-status")["running"] else "paused"
+            found = monitor.execute("query-status")
+            status = "running" if found["running"] else "paused"
+            held += (NO_ROOM,) if found["status"] == STARVED else ()
             serials = tuple(hotplug.serials(monitor))
-        return Running(at.id, status, pid, serials)
+        return Running(at.id, status, pid, serials, held, read_only)
 
     @contextlib.contextmanager
     def _running(self, id: str) -> Iterator[tuple[Home, Record, qmp.Monitor]]:
