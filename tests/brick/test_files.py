@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from brickyard import brick
-from brickyard.brick import faults, labels, locks, qcow2, raw, vdi
+from brickyard.brick import faults, labels, locks, qcow2, raw, steps, vdi
 from brickyard.core import errors
 from brickyard.core.bricks import Did
 
@@ -253,6 +253,39 @@ def test_a_brick_whose_label_is_broken_is_not_deleted(tmp_path: Path) -> None:
 
 
 # alone -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [raw, qcow2, vdi])
+def test_a_full_copy_tells_how_far_it_is_all_the_way(tmp_path: Path, kind: Any, monkeypatch: Any) -> None:
+    """Holes are passed over, and what lies before them is told."""
+    monkeypatch.setattr(steps, "can_share", lambda directory: False)
+    (tmp_path / "pool").mkdir()
+    pool = kind.driver(str(tmp_path / "pool"))
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.write(b"\x11" * 3 * steps.COPY_BYTES)
+        file.seek(20 * steps.COPY_BYTES)
+        file.write(b"\x12" * 2 * steps.COPY_BYTES)
+        file.truncate(40 * steps.COPY_BYTES)
+    label, copy = volume(), volume()
+    for verb in (
+        lambda tell: pool.import_image(label, str(image), "raw", 40 * steps.COPY_BYTES, tell),
+        lambda tell: pool.clone(label.name, copy, 40 * steps.COPY_BYTES, tell),
+    ):
+        told: list[tuple[int, int]] = []
+        assert verb(lambda done, total, told=told: told.append((done, total))) is Did.CHANGED
+        assert len({done for done, _ in told}) >= 5
+        assert told == sorted(told)
+        assert told[-1][0] == told[-1][1]
+
+
+def test_allocating_in_advance_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    (tmp_path / "file").touch()
+    steps.allocate(str(tmp_path / "file"), 5 * brick.MIB, lambda *figures: told.append(figures))
+    assert told == [(5 * brick.MIB, 5 * brick.MIB)]
+    assert (tmp_path / "file").stat().st_blocks * 512 >= 5 * brick.MIB
+
 
 ALONE = """
 import sys

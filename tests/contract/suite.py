@@ -20,6 +20,18 @@ from .content import MIB, SIZE, fill, holds, snapshot_of, volume
 from .deaths import DeathContract
 
 
+class Told:
+    """A callback that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.totals: set[int] = set()
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done.append(done)
+        self.totals.add(total)
+
+
 class DriverContract(DeathContract):
     def make(self, pool: Path) -> Any:
         """The driver over `pool`; called again for the same pool it finds what the first one left."""
@@ -256,6 +268,32 @@ class DriverContract(DeathContract):
         with pytest.raises(errors.Invalid, match=rf"{64 * MIB}.*{SIZE}"):
             driver.import_image(label, str(tmp_path / "image"), "qcow2", SIZE)
         assert driver.find(label.name) is None
+
+    # progress ---------------------------------------------------------------------------------------------------------
+
+    def test_progress_never_goes_back_and_ends_with_all(self, driver: Guard, tmp_path: Path) -> None:
+        """Of every verb that copies; one that was only repeated has nothing to tell."""
+        source, imported = volume(), volume()
+        clone, snapshot = volume(), snapshot_of(source)
+        (tmp_path / "image").write_bytes(b"\x11" * 6 * MIB)
+        driver.create(source, SIZE, lambda done, total: None)
+        fill(driver, source.name, 1, 0, SIZE)
+        for verb in (
+            lambda tell: driver.snapshot(source.name, snapshot, tell),
+            lambda tell: driver.clone(snapshot.name, clone, 2 * SIZE, tell),
+            lambda tell: driver.import_image(imported, str(tmp_path / "image"), "raw", SIZE, tell),
+            lambda tell: driver.revert(source.name, snapshot.name, tell),
+        ):
+            told, again = Told(), Told()
+            assert verb(told) is Did.CHANGED
+            assert told.done
+            assert told.done == sorted(told.done)
+            assert told.totals == {told.done[-1]}
+            if verb(again) is Did.ALREADY:
+                assert not again.done
+        told = Told()
+        driver.grow(source.name, 2 * SIZE, told)
+        assert told.done == sorted(told.done)
 
     # all together -----------------------------------------------------------------------------------------------------
 

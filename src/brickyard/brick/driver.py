@@ -5,6 +5,10 @@ left to do, and a repeat after a crash brings the pool in order. Names come from
 `guard.Guard`, which wraps every driver, before they reach a path or a command line. Errors: `BrickMismatch` when the
 name exists with another size or owner, `NoSpace`, `ToolFailed`, `NotFound` for a brick that a verb needs and that is
 absent (never for `delete`, which is done then).
+
+A verb that may take long has `progress`: it is called with bytes done and bytes in all, at the least every few hundred
+MiB, never with less done than before, at the end with all of them done, and never when nothing was left to do. What is
+counted (the brick, or what of it has to be copied) is the driver's choice. It returns at once and never raises.
 """
 
 from __future__ import annotations
@@ -32,13 +36,13 @@ class Driver(Protocol):
 
     def find(self, name: str) -> Found | None: ...
 
-    def create(self, label: Label, size_bytes: int) -> Did:
-        """An empty brick that reads as zeros."""
+    def create(self, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
+        """An empty brick that reads as zeros. This and `grow` tell progress where they are work."""
 
     def delete(self, name: str) -> Did:
         """Remove it, wiped before where `capabilities.wipes` (by `wipe`, if nobody called that yet)."""
 
-    def grow(self, name: str, size_bytes: int) -> Did:
+    def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         """Make it at least this large; content stays, the new part reads as zeros. Never shrinks (ALREADY)."""
 
     def open(self, name: str) -> Connection: ...
@@ -50,7 +54,7 @@ class Driver(Protocol):
 class Snapshotter(Protocol):
     """Offered iff `capabilities.snapshots`; a snapshot is a brick of its own and is deleted like one."""
 
-    def snapshot(self, name: str, label: Label) -> Did:
+    def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:
         """Keep the present content of `name` as `label`, a Kind.SNAPSHOT."""
 
 
@@ -58,7 +62,7 @@ class Snapshotter(Protocol):
 class Reverter(Protocol):
     """Offered iff `capabilities.revert`."""
 
-    def revert(self, name: str, snapshot: str) -> Did:
+    def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
         """Make the content of `name` that of its snapshot again; the snapshot stays."""
 
 

@@ -49,13 +49,13 @@ class Format(Protocol):
     def check(self) -> None:
         """Raise BrickError unless the tools are there."""
 
-    def make(self, path: str, size_bytes: int) -> None:
+    def make(self, path: str, size_bytes: int, progress: Progress | None = None) -> None:
         """Fill the empty file `path` with an image that reads as zeros."""
 
     def size_bytes(self, path: str, status: os.stat_result) -> int:
         """The virtual size, read natively from the file. BrickMismatch if it is no such image."""
 
-    def grow(self, path: str, size_bytes: int, spare: str) -> str:
+    def grow(self, path: str, size_bytes: int, spare: str, progress: Progress | None = None) -> str:
         """Make it larger; the path where the larger image is now: `path`, or `spare` for a format that must copy."""
 
 
@@ -139,11 +139,11 @@ class FileDriver:
 
     # verbs ------------------------------------------------------------------------------------------------------
 
-    def create(self, label: Label, size_bytes: int) -> Did:
+    def create(self, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         promised = _whole_sectors(size_bytes)
         wanted = Sidecar(label, self._format.name, promised, "")
         with locks.held(self._directory, label.name):
-            return self._place(wanted, partial(self._make, promised), exact=True)
+            return self._place(wanted, partial(self._make, promised, progress), exact=True)
 
     def delete(self, name: str) -> Did:
         if os.statvfs(self._directory).f_flag & os.ST_RDONLY and not self._leaves_anything(name):
@@ -156,7 +156,7 @@ class FileDriver:
             steps.sync(self._directory)
             return Did.CHANGED if gone or swept else Did.ALREADY
 
-    def grow(self, name: str, size_bytes: int) -> Did:
+    def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         promised = _whole_sectors(size_bytes)
         with locks.held(self._directory, name):
             sidecar, present = self._present(name)
@@ -166,7 +166,7 @@ class FileDriver:
             with undo.on_error() as on_error:
                 on_error.callback(self._sweep, name)
                 if present < promised:
-                    self._enlarge(self._path(name), name, promised)
+                    self._enlarge(self._path(name), name, promised, progress)
                 else:
                     steps.sync(self._path(name))  # QEMU made it larger, or a grow died before its label was written
                 # The data first: a label that promises more than there is would be believed by a repeat.
@@ -181,8 +181,8 @@ class FileDriver:
     def close(self, name: str) -> Did:
         return Did.ALREADY  # a file needs no deactivation
 
-    def snapshot(self, name: str, label: Label) -> Did:
-        return self.clone(name, label, 0)
+    def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:
+        return self.clone(name, label, 0, progress)
 
     def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         with locks.held(self._directory, label.name, reading=source):
@@ -193,7 +193,7 @@ class FileDriver:
             copy = partial(self._copy, self._path(source), wanted.size_bytes, progress, label.name)
             return self._place(wanted, copy)
 
-    def revert(self, name: str, snapshot: str) -> Did:
+    def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
         with locks.held(self._directory, name, reading=snapshot):
             _, present = self._present(name)
             kept, _ = self._present(snapshot)
@@ -204,7 +204,7 @@ class FileDriver:
                 on_error.callback(self._sweep, name)
                 temporary = self._temporary(name)
                 # A volume never shrinks: one that has grown since keeps its size, with zeros at the end.
-                self._copy(self._path(snapshot), present, None, name, temporary)
+                self._copy(self._path(snapshot), present, progress, name, temporary)
                 steps.sync(temporary)
                 steps.rename(temporary, self._path(name))
             steps.sync(self._directory)
@@ -277,9 +277,9 @@ class FileDriver:
         steps.sync(self._directory)
         return Did.CHANGED
 
-    def _make(self, size_bytes: int, path: str) -> None:
+    def _make(self, size_bytes: int, progress: Progress | None, path: str) -> None:
         steps.make_empty(path)
-        self._format.make(path, size_bytes)
+        self._format.make(path, size_bytes, progress)
 
     def _copy(self, source: str, size_bytes: int, progress: Progress | None, name: str, path: str) -> None:
         steps.copy(source, path, share=self.capabilities.constant_time_clones, progress=progress)
@@ -292,11 +292,11 @@ class FileDriver:
         if format == self._format.name == "raw":
             self._copy(source, size_bytes, progress, "", path)
         else:
-            self._make(size_bytes, path)
+            self._make(size_bytes, None, path)
             images.convert_into(source, format, path, self._format.name, progress)
 
-    def _enlarge(self, path: str, name: str, size_bytes: int) -> None:
-        grown = self._format.grow(path, size_bytes, os.path.join(self._directory, f".{name}.spare"))
+    def _enlarge(self, path: str, name: str, size_bytes: int, progress: Progress | None = None) -> None:
+        grown = self._format.grow(path, size_bytes, os.path.join(self._directory, f".{name}.spare"), progress)
         steps.sync(grown)
         if grown != path:
             steps.rename(grown, path)

@@ -53,22 +53,22 @@ class Guard:
             found = self.driver.find(name)
             return None if found is None else self._typed(found, Found, "find")
 
-    def create(self, label: Label, size_bytes: int) -> Did:
+    def create(self, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         self._check_volume(label)
         self._check_size(size_bytes)
         with self._mapped("create"):
-            return self._typed(self.driver.create(label, size_bytes), Did, "create")
+            return self._typed(self.driver.create(label, size_bytes, progress), Did, "create")
 
     def delete(self, name: str) -> Did:
         bricks.checked(name)
         with self._mapped("delete"):
             return self._typed(self.driver.delete(name), Did, "delete")
 
-    def grow(self, name: str, size_bytes: int) -> Did:
+    def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         bricks.checked(name)
         self._check_size(size_bytes)
         with self._mapped("grow"):
-            return self._typed(self.driver.grow(name, size_bytes), Did, "grow")
+            return self._typed(self.driver.grow(name, size_bytes, progress), Did, "grow")
 
     def open(self, name: str) -> Connection:
         bricks.checked(name)
@@ -82,7 +82,7 @@ class Guard:
 
     # optional verbs ---------------------------------------------------------------------------------------------
 
-    def snapshot(self, name: str, label: Label) -> Did:
+    def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:
         bricks.checked(name)
         self._check_label(label)
         parsed = bricks.parse(name)
@@ -93,16 +93,16 @@ class Guard:
         if not (self.capabilities.snapshots and isinstance(self.driver, Snapshotter)):
             raise self._denied("snapshots")
         with self._mapped("snapshot"):
-            return self._typed(self.driver.snapshot(name, label), Did, "snapshot")
+            return self._typed(self.driver.snapshot(name, label, progress), Did, "snapshot")
 
-    def revert(self, name: str, snapshot: str) -> Did:
+    def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
         bricks.checked(name)
         if not bricks.checked(snapshot).startswith(bricks.PREFIX[Kind.SNAPSHOT]):
             raise errors.Invalid(f"{snapshot} is not a snapshot: revert needs one", field="snapshot")
         if not (self.capabilities.revert and isinstance(self.driver, Reverter)):
             raise self._denied("revert")
         with self._mapped("revert"):
-            return self._typed(self.driver.revert(name, snapshot), Did, "revert")
+            return self._typed(self.driver.revert(name, snapshot, progress), Did, "revert")
 
     def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         self._check_volume(label)

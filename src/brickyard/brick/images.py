@@ -78,7 +78,10 @@ def convert_into(source: str, format: str, target: str, target_format: str, prog
     """Copy the content of an image into `target`, an image that exists, is at least as large and reads as zeros."""
     limits = ["prlimit", f"--as={MEMORY_BYTES_MAX}", f"--cpu={CPU_S_MAX}", shell.find("qemu-img")]
     command = [*limits, "convert", "-p", "-n", "--target-is-zero", "-f", format, "-O", target_format, source, target]
-    shell.run(command, timeout_s=TIMEOUT_S, watch=_percent(os.path.getsize(source), progress))
+    size_bytes = os.path.getsize(source)
+    shell.run(command, timeout_s=TIMEOUT_S, watch=_percent(size_bytes, progress))
+    if progress is not None:
+        progress(size_bytes, size_bytes)
 
 
 def _percent(total_bytes: int, progress: Progress | None) -> Callable[[str], None] | None:

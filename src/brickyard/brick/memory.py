@@ -72,14 +72,14 @@ class MemoryDriver:
         with self._store.lock:
             return self._found(name) if name in self._store.bricks else None
 
-    def create(self, label: Label, size_bytes: int) -> Did:
+    def create(self, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         return self._place(Brick(label, size_bytes, size_bytes, "", {}), exact=True)
 
     def delete(self, name: str) -> Did:
         with self._store.lock, faults.step("delete"):
             return Did.CHANGED if self._store.bricks.pop(name, None) else Did.ALREADY
 
-    def grow(self, name: str, size_bytes: int) -> Did:
+    def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         with self._store.lock:
             brick = self._present(name)
             if brick.size_bytes >= size_bytes:
@@ -94,8 +94,8 @@ class MemoryDriver:
     def close(self, name: str) -> Did:
         return Did.ALREADY
 
-    def snapshot(self, name: str, label: Label) -> Did:
-        return self.clone(name, label, 0)
+    def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:
+        return self.clone(name, label, 0, progress)
 
     def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         with self._store.lock:
@@ -105,17 +105,15 @@ class MemoryDriver:
                 size_bytes = max(size_bytes, origin.size_bytes)
                 wanted = Brick(label, size_bytes, size_bytes, source, dict(origin.blocks))
             did = self._place(wanted)
-        if progress is not None:
-            progress(wanted.size_bytes, wanted.size_bytes)
-        return did
+        return _told(did, wanted.size_bytes, progress)
 
-    def revert(self, name: str, snapshot: str) -> Did:
+    def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
         with self._store.lock:
             brick, kept = self._present(name), self._present(snapshot)
             if kept.label.parent != brick.label.id:
                 raise errors.BrickMismatch(f"{snapshot} is a snapshot of {kept.label.parent} and not of {name}")
             self._keep(dataclasses.replace(brick, blocks=dict(kept.blocks)))
-            return Did.CHANGED
+        return _told(Did.CHANGED, brick.size_bytes, progress)
 
     def import_image(
         self, label: Label, path: str, format: str, size_bytes: int, progress: Progress | None = None
@@ -123,8 +121,8 @@ class MemoryDriver:
         blocks: dict[int, bytes] = {}
         if self.find(label.name) is None:
             facts = images.check_import(path, format, size_bytes)
-            blocks = _content(path, facts, progress)
-        return self._place(Brick(label, size_bytes, size_bytes, "image", blocks))
+            blocks = _content(path, facts)
+        return _told(self._place(Brick(label, size_bytes, size_bytes, "image", blocks)), size_bytes, progress)
 
     # what a guest would do --------------------------------------------------------------------------------------
 
@@ -186,12 +184,19 @@ class MemoryDriver:
         return len(brick.blocks) * BLOCK_BYTES if self.capabilities.thin else brick.size_bytes
 
 
-def _content(path: str, facts: images.ImageFacts, progress: Progress | None) -> dict[int, bytes]:
+def _told(did: Did, size_bytes: int, progress: Progress | None) -> Did:
+    """What takes no time here is told once, as done."""
+    if progress is not None and did is Did.CHANGED:
+        progress(size_bytes, size_bytes)
+    return did
+
+
+def _content(path: str, facts: images.ImageFacts) -> dict[int, bytes]:
     """The blocks of an image that are not zeros; another format than raw is converted to a temporary file first."""
     with tempfile.NamedTemporaryFile() as temporary:
         if facts.format != "raw":
             os.truncate(temporary.name, facts.virtual_size_bytes)
-            images.convert_into(path, facts.format, temporary.name, "raw", progress)
+            images.convert_into(path, facts.format, temporary.name, "raw", None)
             path = temporary.name
         blocks, number = {}, 0
         with open(path, "rb") as file:

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from brickyard.brick import shell, steps
+from brickyard.brick.driver import Progress
 from brickyard.brick.files import FileDriver
 from brickyard.core import errors
 
@@ -33,7 +34,7 @@ class Qcow2:
     def check(self) -> None:
         shell.find("qemu-img")
 
-    def make(self, path: str, size_bytes: int) -> None:
+    def make(self, path: str, size_bytes: int, progress: Progress | None = None) -> None:
         options = f"cluster_size={self.cluster_size_bytes},preallocation={self.preallocation}"
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, str(size_bytes)]
         shell.run(command, timeout_s=self._timeout_s())
@@ -45,7 +46,7 @@ class Qcow2:
             raise errors.BrickMismatch(f"{path} is not a qcow2 image: move it out of the pool")
         return int(HEADER.unpack(header)[5])
 
-    def grow(self, path: str, size_bytes: int, spare: str) -> str:
+    def grow(self, path: str, size_bytes: int, spare: str, progress: Progress | None = None) -> str:
         command = ["qemu-img", "resize", "-q", f"--preallocation={self.preallocation}", "-f", "qcow2"]
         shell.run([*command, path, str(size_bytes)], timeout_s=self._timeout_s())
         return path

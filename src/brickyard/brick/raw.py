@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from brickyard.brick import steps, undo
+from brickyard.brick.driver import Progress
 from brickyard.brick.files import FileDriver
 
 
@@ -23,22 +24,22 @@ class Raw:
     def check(self) -> None:
         """Nothing is needed but the file system; qemu-img is asked for when an image of another format is imported."""
 
-    def make(self, path: str, size_bytes: int) -> None:
+    def make(self, path: str, size_bytes: int, progress: Progress | None = None) -> None:
         if self.preallocate:
-            steps.allocate(path, size_bytes)
+            steps.allocate(path, size_bytes, progress)
         else:
             steps.truncate(path, size_bytes)
 
     def size_bytes(self, path: str, status: os.stat_result) -> int:
         return status.st_size
 
-    def grow(self, path: str, size_bytes: int, spare: str) -> str:
+    def grow(self, path: str, size_bytes: int, spare: str, progress: Progress | None = None) -> str:
         if self.preallocate:
             before = os.path.getsize(path)
             with undo.on_error() as on_error:
                 # A full disk stops the allocation half way, with the file longer than it was.
                 on_error.callback(steps.truncate, path, before)
-                steps.allocate(path, size_bytes)
+                steps.allocate(path, size_bytes, progress)
         else:
             steps.truncate(path, size_bytes)
         return path

@@ -14,6 +14,7 @@ from brickyard.core.sizes import MIB
 
 FICLONE = 0x40049409  # <linux/fs.h>: share all blocks of another file
 COPY_BYTES = 16 * MIB  # between two reports of progress
+ALLOCATE_BYTES = 256 * MIB  # likewise; small enough for file systems that write what they allocate
 MODE = 0o600
 # What the kernel says when a file system, or this pair of files, cannot share blocks.
 CANNOT_SHARE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EBADF}
@@ -51,12 +52,14 @@ def truncate(path: str, size_bytes: int) -> None:
         os.truncate(path, size_bytes)
 
 
-def allocate(path: str, size_bytes: int) -> None:
+def allocate(path: str, size_bytes: int, progress: Progress | None = None) -> None:
     """Give every byte up to `size_bytes` a block on the disk; content stays, the rest reads as zeros."""
-    if size_bytes == 0:
-        return
     with faults.step("allocate"), opened(path, os.O_RDWR) as descriptor:
-        os.posix_fallocate(descriptor, 0, size_bytes)
+        for offset in range(0, size_bytes, ALLOCATE_BYTES):
+            end = min(offset + ALLOCATE_BYTES, size_bytes)
+            os.posix_fallocate(descriptor, offset, end - offset)
+            if progress is not None:
+                progress(end, size_bytes)
 
 
 def restrict(path: str) -> None:

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from brickyard.brick import images, shell, steps
+from brickyard.brick.driver import Progress
 from brickyard.brick.files import FileDriver
 from brickyard.core import errors
 
@@ -32,7 +33,7 @@ class Vdi:
     def check(self) -> None:
         shell.find("qemu-img")
 
-    def make(self, path: str, size_bytes: int) -> None:
+    def make(self, path: str, size_bytes: int, progress: Progress | None = None) -> None:
         shell.run(["qemu-img", "create", "-q", "-f", "vdi", path, str(size_bytes)], timeout_s=TIMEOUT_S)
 
     def size_bytes(self, path: str, status: os.stat_result) -> int:
@@ -42,10 +43,10 @@ class Vdi:
             raise errors.BrickMismatch(f"{path} is not a VDI image: move it out of the pool")
         return int(struct.unpack_from("<Q", header, SIZE_AT)[0])
 
-    def grow(self, path: str, size_bytes: int, spare: str) -> str:
+    def grow(self, path: str, size_bytes: int, spare: str, progress: Progress | None = None) -> str:
         steps.make_empty(spare)
         self.make(spare, size_bytes)
-        images.convert_into(path, "vdi", spare, "vdi", None)
+        images.convert_into(path, "vdi", spare, "vdi", progress)
         return spare
 
 

@@ -331,7 +331,8 @@ def _make_root(run: Run, pool: str) -> None:
     p, at = run.params, pools.parse(pool)
     label = Label(Kind.ROOT, p["instance_id"], run.project_id)
     image = disk_image(run, p["image"]["id"])
-    run.world.nodes[at.host].import_brick(at.backend, image, label, sizes.gib_to_bytes(p["root_gib"]))
+    size_bytes = sizes.gib_to_bytes(p["root_gib"])
+    run.world.nodes[at.host].import_brick(at.backend, image, label, size_bytes, run.progress(label.name))
 
 
 def _unmake_on(run: Run, held: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""The conductor: threads that claim flows and run them, and a janitor that keeps leases and clears what expired.
+"""The conductor: threads that claim flows and run them, one that looks for flows and writes how far long steps are, and
+a janitor that keeps leases and clears what expired.
 
 Any number of conductors may share a database. A wake-up carries the id of a flow and only saves the wait until the next
 look at the database: losing one costs a delay and nothing else.
@@ -110,6 +111,10 @@ class Conductor:
                         self.wake(id)
             except Exception:
                 LOG.exception("looking for flows failed; the next look is in %s s", POLL_S)
+            try:
+                self.engine.board.write(self.db, self.owner)
+            except Exception:
+                LOG.exception("how far long steps are could not be written; it is tried again in %s s", POLL_S)
 
     def _tidy(self) -> None:
         while not self._stopping.wait(JANITOR_S):

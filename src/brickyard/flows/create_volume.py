@@ -149,15 +149,15 @@ def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dic
     at = pools.parse(pool)
     node: verbs.Node = run.world.nodes[at.host]
     label = Label(Kind.VOLUME, volume_id, run.project_id)
-    size_bytes = sizes.gib_to_bytes(size_gib)
+    size_bytes, progress = sizes.gib_to_bytes(size_gib), run.progress(label.name)
     if source is None:
-        node.create_brick(at.backend, label, size_bytes)
+        node.create_brick(at.backend, label, size_bytes, progress)
     elif source["kind"] == "image":
-        node.import_brick(at.backend, disk_image(run, source["id"]), label, size_bytes)
+        node.import_brick(at.backend, disk_image(run, source["id"]), label, size_bytes, progress)
     else:
         serial = source["id"] if source["kind"] == "volume" else None
         origin = name_of(Kind(source["kind"]), source["id"])
-        node.clone_brick(at.backend, origin, label, size_bytes, serial)
+        node.clone_brick(at.backend, origin, label, size_bytes, serial, progress)
 
 
 def disk_image(run: Run, image_id: str) -> verbs.Image:

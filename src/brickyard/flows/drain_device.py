@@ -23,7 +23,8 @@ def params(*, host: str, backend: str, device: str) -> dict[str, Any]:
 
 
 def drain(run: Run) -> None:
-    node_of(run).drain_device(run.params["backend"], run.params["device"])
+    device = run.params["device"]
+    node_of(run).drain_device(run.params["backend"], device, run.progress(device))
 
 
 def refill(run: Run) -> None:

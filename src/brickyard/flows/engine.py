@@ -8,6 +8,8 @@ entry. One transaction holds the end of an Act, all Commits after it, and the st
 When a step fails, it is undone and so is all before it, last first. Then the flow begins again (another attempt), if
 its error and its `attempts` allow it, or it is failed, and `failed` writes what the owner of the resource will see.
 An undo that fails is tried again later, for ever, with growing pauses: a flow is never left half undone.
+
+An Act that takes long may tell how far it is (`Run.progress`); see progress.py for where that goes.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 from brickyard.core import clock, errors
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
+from brickyard.flows import progress
 
 Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
@@ -49,6 +52,19 @@ class Run:
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     tried: list[dict[str, dict[str, Any]]] = field(default_factory=list)  # the data of the attempts before this one
     failures: list[errors.BrickyardError] = field(default_factory=list)  # and why each of them failed
+    step: str | None = None  # the Act that is done or undone now
+    moved: progress.Moved | None = None  # and how far it is, if it can tell
+
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        """What the Act that runs now gives to a verb of a node that works on `what`, a brick or a device: it is called
+        with bytes done and bytes in all, from any thread and as often as the node likes."""
+        step = self.step
+
+        def tell(done_bytes: int, total_bytes: int) -> None:
+            if step is not None and step == self.step:
+                self.moved = progress.moved(step, what, done_bytes, total_bytes)
+
+        return tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,7 @@ class Flow:
     failed: Callable[[Run, Tx, errors.BrickyardError], None]
     attempts: int = 1
     again: Callable[[errors.BrickyardError], bool] = lambda error: True  # is another attempt worth it?
+    progressed: Callable[[Run, Tx, int], None] | None = None  # a resource that shows the percent of a step itself
 
 
 def nothing(run: Run) -> None:
@@ -105,6 +122,7 @@ class Engine:
     ) -> None:
         self.db, self.world, self.catalogue, self.owner, self.probe = db, world, catalogue, owner, probe
         self.stopping = False  # set it, and runs end after the transaction they are in
+        self.board = progress.Board()
 
     def run(self, id: str, lease_s: float = 60) -> str | None:
         """Claim the flow and run it, or resume it from its log. Returns its status; None when it was not to be had."""
@@ -149,13 +167,14 @@ class Engine:
         if isinstance(step, Act) and journal.started(step):
             try:
                 self.probe("before-do", step.name)
-                data = step.do(journal.run)
+                with self.board.at(journal.run, step.name, journal.flow.progressed):
+                    data = step.do(journal.run)
                 self.probe("after-do", step.name)
             except Exception as error:
                 self._fail(journal, step, error)
                 return
             journal.note(step, "done", data)
-        self._commits(journal)
+        self.db.repeating(lambda: self._commits(journal))
 
     def _commits(self, journal: Journal) -> None:
         """Write what is noted, run the Commits that are next, and start the Act after them or finish the flow."""
@@ -163,6 +182,9 @@ class Engine:
         try:
             with self.db.begin() as tx:
                 self._advance(journal, tx)
+        except errors.Deadlock:
+            journal.rewind(mark)
+            raise
         except Exception as error:
             if journal.doing is None:
                 raise
@@ -203,7 +225,8 @@ class Engine:
         try:
             if isinstance(step := journal.last_step(), Act):
                 self.probe("before-undo", step.name)
-                step.undo(journal.run)
+                with self.board.at(journal.run, step.name):
+                    step.undo(journal.run)
                 self.probe("after-undo", step.name)
                 journal.note(step, "undone", None)
             with self.db.begin() as tx:
@@ -310,7 +333,8 @@ class Journal:
         """Forget the notes of a transaction that was rolled back before it wrote them."""
         kept, self.seq = mark
         for entry in self.unwritten[kept:]:
-            del self.last[entry["step"]], self.run.data[entry["step"]]
+            del self.last[entry["step"]]
+            self.run.data.pop(entry["step"], None)
             self.order.remove(entry["step"])
         del self.unwritten[kept:]
 

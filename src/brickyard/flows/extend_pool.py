@@ -37,8 +37,9 @@ def extend(run: Run) -> dict[str, Any]:
 
 
 def unextend(run: Run) -> None:
-    node_of(run).drain_device(run.params["backend"], run.params["device"])
-    node_of(run).remove_device(run.params["backend"], run.params["device"])
+    device = run.params["device"]
+    node_of(run).drain_device(run.params["backend"], device, run.progress(device))
+    node_of(run).remove_device(run.params["backend"], device)
 
 
 def record(run: Run, tx: Tx) -> None:

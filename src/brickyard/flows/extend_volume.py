@@ -45,7 +45,8 @@ def unclaim(run: Run, tx: Tx) -> None:
 def grow(run: Run) -> None:
     at = pools.parse(run.params["pool"])
     name = name_of(Kind.VOLUME, run.params["volume_id"])
-    run.world.nodes[at.host].grow_brick(at.backend, name, sizes.gib_to_bytes(run.params["new_gib"]))
+    size_bytes = sizes.gib_to_bytes(run.params["new_gib"])
+    run.world.nodes[at.host].grow_brick(at.backend, name, size_bytes, run.progress(name))
 
 
 def size(run: Run, tx: Tx) -> None:

@@ -28,7 +28,8 @@ def params(*, volume_id: str, snapshot_id: str, pool: str) -> dict[str, Any]:
 def revert(run: Run) -> None:
     at = pools.parse(run.params["pool"])
     name = name_of(Kind.VOLUME, run.params["volume_id"])
-    run.world.nodes[at.host].revert_brick(at.backend, name, name_of(Kind.SNAPSHOT, run.params["snapshot_id"]))
+    snapshot = name_of(Kind.SNAPSHOT, run.params["snapshot_id"])
+    run.world.nodes[at.host].revert_brick(at.backend, name, snapshot, run.progress(name))
 
 
 def show(run: Run, tx: Tx) -> None:

@@ -25,7 +25,7 @@ def wipe(run: Run, pool: str | None, names: Sequence[str]) -> dict[str, Any]:
         for name in names:
             started_at = clock.stamp()
             try:
-                receipt = run.world.nodes[at.host].wipe_brick(at.backend, name)
+                receipt = run.world.nodes[at.host].wipe_brick(at.backend, name, run.progress(name))
             except errors.NotFound:
                 continue  # it is gone, or was never made
             made.append(

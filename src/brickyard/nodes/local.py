@@ -222,13 +222,13 @@ class LocalNode:
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: contract.Progress | None = None) -> Did:
         return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot, progress)
 
-    def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
+    def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
         driver = self._driver(backend)
         guests = self._guests_with(_serial(name))
         if not guests or self.hypervisor is None:
-            return driver.grow(name, size_bytes)
+            return driver.grow(name, size_bytes, progress)
         if driver.open(name).format == "raw":
-            driver.grow(name, size_bytes)
+            driver.grow(name, size_bytes, progress)
         for guest in guests:
             self.hypervisor.resized(guest, _serial(name), size_bytes)
         # QEMU has grown an image that has a header of its own; the driver records the new size, or finds it grown.

@@ -133,7 +133,7 @@ class Node(Protocol):
 
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: Progress | None = None) -> Did: ...
 
-    def grow_brick(self, backend: str, name: str, size_bytes: int) -> Did:
+    def grow_brick(self, backend: str, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         """Also while a guest of this node uses it, which is told."""
 
     def wipe_brick(self, backend: str, name: str, progress: Progress | None = None) -> Receipt:

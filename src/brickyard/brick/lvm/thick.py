@@ -100,8 +100,8 @@ class ThickDriver:
 
     # verbs ------------------------------------------------------------------------------------------------------
 
-    def create(self, label: Label, size_bytes: int) -> Did:
-        return self._place(label, "", size_bytes, self._zeros, exact=True)
+    def create(self, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
+        return self._place(label, "", size_bytes, partial(self._zeros, progress), exact=True)
 
     def delete(self, name: str) -> Did:
         volumes = self._volumes
@@ -118,7 +118,7 @@ class ThickDriver:
             group = self._volumes.look()
             return self._wipe(group, self._volumes.owned(group, name), progress)
 
-    def grow(self, name: str, size_bytes: int) -> Did:
+    def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         volumes = self._volumes
         with volumes.queue().brick_lock(name):
             group = volumes.look()
@@ -136,7 +136,7 @@ class ThickDriver:
                 mirror = ("--nosync",) if "raid" in volume.layout else ()
                 volumes.change("lvextend", *mirror, "-L", f"{promised}b", volumes.place(volume))
             if not clean:
-                self._finish_growing(name)
+                self._finish_growing(name, progress)
             return Did.CHANGED
 
     def open(self, name: str) -> Connection:
@@ -152,8 +152,8 @@ class ThickDriver:
     def close(self, name: str) -> Did:
         return self._volumes.close(name)
 
-    def snapshot(self, name: str, label: Label) -> Did:
-        return self.clone(name, label, 0)
+    def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:
+        return self.clone(name, label, 0, progress)
 
     def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         def fill(path: str, zeroed: bool) -> None:
@@ -165,7 +165,7 @@ class ThickDriver:
 
         return self._place(label, source, size_bytes, fill)
 
-    def revert(self, name: str, snapshot: str) -> Did:
+    def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
         """A copy over the old content. A tag says which, so that whoever opens it after a death sees no mixture."""
         volumes = self._volumes
         with volumes.queue().brick_lock(name, reading=snapshot):
@@ -180,7 +180,7 @@ class ThickDriver:
             if volume.tags.reverting != snapshot:
                 before = [tags.tag("reverting", volume.tags.reverting)] if volume.tags.reverting else []
                 volumes.retag(volume, [tags.tag("reverting", snapshot)], before)
-            self._finish_reverting(name, snapshot)
+            self._finish_reverting(name, snapshot, progress)
             return Did.CHANGED
 
     def import_image(
@@ -258,33 +258,33 @@ class ThickDriver:
         size = ("-L", f"{size_bytes}b", "-n", label.name)
         self._volumes.change("lvcreate", *how, *ONLY_WHEN_OPENED, *mirror, *size, *own, group.name)
 
-    def _zeros(self, path: str, zeroed: bool) -> None:
+    def _zeros(self, progress: Progress | None, path: str, zeroed: bool) -> None:
         if not zeroed:
-            self._erase(path, 0)
+            self._erase(path, 0, progress)
 
-    def _erase(self, path: str, begin: int) -> None:
+    def _erase(self, path: str, begin: int, progress: Progress | None = None) -> None:
         with steps.opened(path, os.O_RDONLY) as descriptor:
             size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         if begin < size_bytes:
-            wipe.erase(path, size_bytes, begin=begin, rate_bytes_s=self._rate)
+            wipe.erase(path, size_bytes, begin=begin, progress=progress, rate_bytes_s=self._rate)
 
-    def _finish_growing(self, name: str) -> None:
+    def _finish_growing(self, name: str, progress: Progress | None = None) -> None:
         """Fill the new part with zeros. A volume of which it is not known where that begins is left alone."""
         volume = self._volumes.whole(self._volumes.look(), name)
         begin = volume.tags.growing_bytes
         if begin is None:
             return
         with self._volumes.using(name) as path:
-            self._erase(path, begin)
+            self._erase(path, begin, progress)
         self._volumes.retag(volume, remove=[tags.tag("growing", begin)])
 
-    def _finish_reverting(self, name: str, snapshot: str) -> None:
+    def _finish_reverting(self, name: str, snapshot: str, progress: Progress | None = None) -> None:
         group = self._volumes.look()
         volume, kept = self._volumes.whole(group, name), self._volumes.whole(group, snapshot)
         if volume.tags.reverting is None:
             return
         with self._volumes.using(name) as path, self._volumes.using(snapshot) as original:
-            copying.copy(original, path, size_of(kept), zeroed=False, progress=None)
+            copying.copy(original, path, size_of(kept), zeroed=False, progress=progress)
             self._erase(path, size_of(kept))
         self._volumes.retag(volume, remove=[tags.tag("reverting", snapshot)])
 

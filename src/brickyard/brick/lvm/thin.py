@@ -133,7 +133,7 @@ class ThinDriver:
 
     # verbs ------------------------------------------------------------------------------------------------------
 
-    def create(self, label: Label, size_bytes: int) -> Did:
+    def create(self, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         """One command of LVM where nothing is in the way. Whether something is, LVM says itself, so that many who
         create at once share a report that need not be of this moment."""
         volumes, name = self._volumes, label.name
@@ -167,7 +167,7 @@ class ThinDriver:
             volumes.remove(volume)
             return Did.CHANGED
 
-    def grow(self, name: str, size_bytes: int) -> Did:
+    def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         volumes = self._volumes
         with volumes.queue().brick_lock(name):
             group = volumes.look()
@@ -185,8 +185,8 @@ class ThinDriver:
     def close(self, name: str) -> Did:
         return self._volumes.close(name)
 
-    def snapshot(self, name: str, label: Label) -> Did:
-        return self.clone(name, label, 0)
+    def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:
+        return self.clone(name, label, 0, progress)
 
     def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         volumes, name = self._volumes, label.name
@@ -210,7 +210,7 @@ class ThinDriver:
                 progress(size_bytes, size_bytes)
             return Did.CHANGED
 
-    def revert(self, name: str, snapshot: str) -> Did:
+    def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
         volumes = self._volumes
         with volumes.queue().brick_lock(name, reading=snapshot):
             group = volumes.look()
@@ -231,6 +231,8 @@ class ThinDriver:
             volumes.change("lvrename", group.name, name, f"{REVERTED}{name}")
             volumes.change("lvrename", group.name, f"{REVERTING}{name}", name)
             volumes.remove(f"{REVERTED}{name}")
+            if progress is not None:
+                progress(volume.size_bytes, volume.size_bytes)
             return Did.CHANGED
 
     def import_image(
