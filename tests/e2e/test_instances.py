@@ -68,6 +68,19 @@ def test_data_outlives_the_instance_and_the_instance_outlives_the_service(servic
         assert f"disk {volume[:20]} found: written by one" in text
 
 
+def test_volumes_that_are_attached_before_the_guest_is_up_are_all_there(service: Service) -> None:
+    spares = [service.post("/v3/volumes", {"volume": {"size": 1}})["volume"]["id"] for _ in range(3)]
+    for spare in spares:
+        until(lambda id=spare: service.get(f"/v3/volumes/{id}")["volume"]["status"] == "available", "a spare volume")
+    id = service.boot("one")
+    assert service.settled(id)["status"] == "active"
+    for spare in spares:
+        service.post(f"/v1/instances/{id}/volumes", {"volume_id": spare})
+    for spare in spares:
+        until(lambda id_=spare: f"disk {id_[:20]} wrote" in service.console(id), "the guest writes to it")
+        assert service.get(f"/v3/volumes/{spare}")["volume"]["status"] == "in-use"
+
+
 def test_snapshot_and_extend_while_the_guest_writes(service: Service) -> None:
     id = service.boot("one", local_storage=[{"size_gib": 1}])
     volume = service.settled(id)["volumes"][0]["volume_id"]

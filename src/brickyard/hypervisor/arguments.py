@@ -15,7 +15,7 @@ from brickyard.hypervisor.machine import Guest
 # costs time at boot and is code that a guest could attack.
 MACHINE = "q35,vmport=off,smm=off,hpet=off,sata=off,smbus=off,i8042=off"
 # Disks are plugged in by ACPI, and what the kernel has not seen yet waits in a register. With the ports' own way a
-# kernel that starts takes the button of a new disk for the wish to switch it off, and the disk is lost.
+# kernel that starts may take the button of a new disk for the wish to switch it off, and the disk is lost.
 HOTPLUG = "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=on"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 FIRST_PORT = 2  # the device number of the first root port; below it are the host bridge and what QEMU adds itself
