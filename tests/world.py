@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import falcon.testing
+from tests import engines
 
 from brickyard.api import app
 from brickyard.brick import registry
 from brickyard.core import pools, settings
-from brickyard.db import database, schema
+from brickyard.db import database
 from brickyard.flows import catalogue, conductor, places, world
 from brickyard.hypervisor import machine, memory
 from brickyard.nodes import directory, local
 from brickyard.service import policy, reports, site
-
-
-def emptied(db: database.Database) -> database.Database:
-    """The same database, as new. Its statements stay compiled, which is most of what a small test would spend."""
-    db.close()
-    file = Path(str(db.url.database))
-    for part in ("-wal", "-shm"):
-        file.with_name(file.name + part).unlink(missing_ok=True)
-    file.write_bytes(_empty_database())
-    return db
-
-
-@functools.cache
-def _empty_database() -> bytes:
-    """The schema, made once for all tests of this process."""
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory, "empty.db")
-        db = database.Database(database.sqlite_url(file))
-        schema.metadata.create_all(db.engine)
-        db.close()
-        return file.read_bytes()
 
 
 def backend(name: str, driver: str, path: Path, **options: Any) -> local.Backend:
@@ -80,9 +59,9 @@ def make(
 ) -> site.Site:
     """A site with a backend for each of `drivers` (name → driver) on each host; the conductor is not started.
 
-    Without `hosts` there is one, h1, and its pools lie directly under `tmp_path`. `db` comes from `emptied`.
+    Without `hosts` there is one, h1, and its pools lie directly under `tmp_path`. `db` comes from `engines`.
     """
-    db = db or emptied(database.Database(database.sqlite_url(tmp_path / "brickyard.db")))
+    db = db or engines.empty(tmp_path)
     options = settings.Service(**service)
     nodes = {}
     for name, mind in (hosts or {"h1": hypervisor}).items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import world
+from tests import engines, world
 from tests.flows import scenarios, soundness
 from tests.flows.scenarios import SCENARIOS, Hands, Scenario
 
@@ -54,13 +54,13 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def shared_db(tmp_path_factory: pytest.TempPathFactory) -> database.Database:
-    return database.Database(database.sqlite_url(tmp_path_factory.mktemp("breakers") / "brickyard.db"))
+    return engines.empty(tmp_path_factory.mktemp("breakers"))
 
 
 @pytest.fixture
 def bench(tmp_path: Path, shared_db: database.Database) -> Iterator[Bench]:
     hands = Hands()
-    made = world.make(tmp_path, {"raw": "raw"}, memory.Memory(), db=world.emptied(shared_db))
+    made = world.make(tmp_path, {"raw": "raw"}, memory.Memory(), db=engines.emptied(shared_db))
     site = dataclasses.replace(made, waker=hands)
     hands.site, hands.catalogue = site, catalogue.FLOWS
     yield Bench(site, hands, tmp_path / "raw")

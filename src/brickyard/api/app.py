@@ -107,7 +107,10 @@ def _responder(site: Site, windows: dict[str, routes.Route]) -> Callable[..., No
         path = req.path.removeprefix("/v3")
         body = _body(req, route)
         request = Request(site, caller, context.version, query, body, _base(site, req), req.headers, path)
-        reply = route.handler(request, **params)
+        if route.stream:  # what was read of a body cannot be read again
+            reply = route.handler(request, **params)
+        else:
+            reply = site.db.repeating(lambda: route.handler(request, **params))
         _send(resp, reply)
 
     return respond

@@ -93,6 +93,10 @@ class LostRace(Conflict):
     """Another request changed the resource first; repeat the request."""
 
 
+class Deadlock(LostRace):
+    """Two transactions waited for each other, and the database ended this one; repeat the request."""
+
+
 class OverQuota(BrickyardError):
     """The quota of the project does not allow this."""
 

@@ -4,27 +4,43 @@
 we do; a lock in this process makes the others wait in line instead of sleeping and trying again, and BEGIN IMMEDIATE
 takes the write lock first, so that a transaction never fails halfway because another one wrote. Every commit is
 synchronous: what was acknowledged survives a kill and a power cut.
+
+PostgreSQL and MariaDB run at READ COMMITTED. That is enough, because whatever must hold is a condition of the very
+statement that writes, or is read after the lock of a row (store.hold, quotas.lock). Two transactions that wait for
+each other are ended by the server, one of them with an error: `repeating` runs that one again, from its beginning.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from brickyard.core import errors
+from brickyard.core import clock, errors
 
 Row = sa.Row[Any]  # frozen; attributes are named as the columns of schema.py
 Tx = sa.Connection
 
+Result = TypeVar("Result")
 BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 10
+IDLE_S = 5.0  # a connection that lay unused for longer is asked whether it still is one
+REPEATS = 8  # of a transaction that a deadlock ended
+PAUSE_S = 0.02  # before the first repeat; each one waits twice as long
+
+# What servers say when a transaction lost against another one: SQLSTATE of PostgreSQL, numbers of MariaDB.
+DEADLOCKS = {"40001", "40P01", "55P03", 1205, 1213}
+FULL = {"53100", 1021, 1114, sqlite3.SQLITE_FULL}
+MARIADB = ("mysql", "mariadb")
+EXTRAS = {"postgresql": "postgresql", "mysql": "mariadb", "mariadb": "mariadb"}
 
 
 class Database:
@@ -34,24 +50,34 @@ class Database:
         self.url = sa.make_url(url)
         self.dialect = self.url.get_backend_name()
         self._writer: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self._commits = threading.local()  # .number: how many transactions this thread has committed
         options: dict[str, Any] = {"pool_size": 64, "max_overflow": 64}
         if self.dialect == "sqlite":
             self._writer = threading.Lock()
             options["connect_args"] = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "isolation_level": None}
             options["poolclass"] = sa.pool.QueuePool
             options["pool_reset_on_return"] = None  # whoever gives a connection back has ended its transaction
-        self.engine = sa.create_engine(
-            self.url, json_serializer=_encode, json_deserializer=msgspec.json.decode, pool_pre_ping=False, **options
-        )
+        else:
+            options["isolation_level"] = "READ COMMITTED"
+            options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
+        try:
+            self.engine = sa.create_engine(
+                self.url, json_serializer=_encode, json_deserializer=msgspec.json.decode, **options
+            )
+        except ImportError as error:
+            raise errors.Invalid(
+                f"The driver of {self.dialect} is not installed: pip install 'brickyard[{EXTRAS.get(self.dialect)}]'",
+                field="connection",
+            ) from error
         if self.dialect == "sqlite":
             event.listen(self.engine, "connect", _prepare_sqlite)
-        self._idle: list[Tx] = []
+        self._idle: list[tuple[Tx, float]] = []  # with the time at which it was given back
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Tx]:
         """A write transaction; committed when the block ends, rolled back when it raises."""
         callbacks: list[Callable[[], None]] = []
-        with self._writer, _full_told(), self._connection() as connection:
+        with self._writer, _told(), self._connection() as connection:
             if self.dialect == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             connection.info["after_commit"] = callbacks
@@ -60,14 +86,36 @@ class Database:
             except BaseException:
                 connection.rollback()
                 raise
-            connection.commit()
+            _commit(connection)
+        self._commits.number = self._committed() + 1
         for callback in callbacks:
             callback()
+
+    def repeating(self, work: Callable[[], Result]) -> Result:
+        """`work()`, and again when a deadlock ended its transaction before it had committed any; LostRace in the end.
+
+        What it did outside the database is done again as well, so there should be nothing.
+        """
+        pause_s = PAUSE_S
+        for _ in range(REPEATS):
+            before = self._committed()
+            try:
+                return work()
+            except errors.Deadlock:
+                if self._committed() != before:
+                    raise
+                threading.Event().wait(pause_s * (1 + random.random()))
+                pause_s *= 2
+        return work()
+
+    def _committed(self) -> int:
+        number: int = getattr(self._commits, "number", 0)
+        return number
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Tx]:
         """A connection for reading; each statement sees what is committed when it starts."""
-        with self._connection() as connection:
+        with _told(), self._connection() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -76,35 +124,77 @@ class Database:
 
         They stay open here and do not go through the pool for each use, which costs more than a small statement does.
         """
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self.engine.connect()
+        connection = self._taken()
         try:
             yield connection
             connection.rollback()
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        self._idle.append((connection, clock.monotonic()))
+
+    def _taken(self) -> Tx:
+        try:
+            connection, since = self._idle.pop()
+        except IndexError:
+            return self.engine.connect()
+        if self.dialect == "sqlite" or clock.monotonic() < since + IDLE_S:
+            return connection
+        try:
+            connection.exec_driver_sql("SELECT 1")
+            connection.rollback()
+        except sa.exc.DBAPIError:  # the server was away; the others are as dead as this one
+            self.close()
+            connection.close()
+            return self.engine.connect()
+        return connection
 
     def close(self) -> None:
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
         self.engine.dispose()
 
 
 @contextlib.contextmanager
-def _full_told() -> Iterator[None]:
-    """A full disk is told as what it is, and not as an error of the server."""
+def _told() -> Iterator[None]:
+    """What is wrong with the database is told as what it is, and not as an error of ours."""
     try:
         yield
-    except sa.exc.OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+    except sa.exc.DBAPIError as error:
+        code = _code(error.orig)
+        if code in FULL:
+            raise errors.Unavailable(
+                "The file system of the database is full, so nothing was changed: give it space, then repeat."
+            ) from error
+        if code in DEADLOCKS:
+            raise errors.Deadlock(
+                "Others changed the same things at the same time, so nothing was changed: repeat the request."
+            ) from error
+        if error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and error.statement is None):
+            raise errors.Unavailable(
+                "The database does not answer, so nothing was changed: look whether it runs, then repeat."
+            ) from error
+        raise
+    except sa.exc.TimeoutError as error:
+        raise errors.Unavailable("Every connection to the database is in use: repeat the request later.") from error
+
+
+def _commit(connection: Tx) -> None:
+    try:
+        connection.commit()
+    except sa.exc.DBAPIError as error:
+        if not error.connection_invalidated:
             raise
         raise errors.Unavailable(
-            "The file system of the database is full, so nothing was changed: give it space, then repeat."
+            "The database went away while it was told to commit; look whether the change was made, then repeat."
         ) from error
+
+
+def _code(error: BaseException | None) -> Any:
+    """SQLSTATE, MariaDB's number, or SQLite's code."""
+    if state := getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorcode", None):
+        return state
+    return error.args[0] if error is not None and error.args else None
 
 
 def after_commit(tx: Tx, callback: Callable[[], None]) -> None:

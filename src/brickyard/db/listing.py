@@ -63,11 +63,18 @@ def page(tx: Tx, statement: sa.Select[Any], table: sa.Table, query: Query) -> li
     if query.marker is not None:
         statement = statement.where(_after(tx, table, keys, query))
     for column, direction in keys:
-        statement = statement.order_by(column.desc() if direction == "desc" else column.asc())
+        statement = statement.order_by(*_sorted(tx, column, direction))
     if query.limit == 0:
         return []
     with _reading:
         return list(tx.execute(statement.limit(query.limit).offset(query.offset or None)))
+
+
+def _sorted(tx: Tx, column: sa.Column[Any], direction: str) -> list[sa.UnaryExpression[Any]]:
+    """Nulls are the smallest, as `_after` has it; PostgreSQL has to be told."""
+    if tx.dialect.name == "postgresql" and column.nullable:
+        return [column.desc().nulls_last() if direction == "desc" else column.asc().nulls_first()]
+    return [column.desc() if direction == "desc" else column.asc()]
 
 
 # SQLite lets go of the interpreter's lock at every row. Threads that read lists at the same time hand it to each other

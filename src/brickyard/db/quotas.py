@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import states
-from brickyard.db import schema
+from brickyard.db import database, schema
 from brickyard.db.database import Tx
 
 projects, quotas, quota_classes = schema.projects, schema.quotas, schema.quota_classes
@@ -55,7 +55,7 @@ TYPES = sa.select(schema.volume_types.c.name).order_by(schema.volume_types.c.cre
 def lock(tx: Tx, project_id: str) -> None:
     """Hold the project's row until the transaction ends: whoever counts and inserts in it is alone."""
     if tx.execute(BUMP, {"project": project_id}).rowcount == 0:
-        if tx.dialect.name == "mysql":
+        if tx.dialect.name in database.MARIADB:
             tx.execute(sa.insert(projects).prefix_with("IGNORE").values(id=project_id, generation=0))
         else:
             tx.execute(

@@ -42,6 +42,10 @@ def flag(name: str, default: str = "0") -> sa.Column[bool]:
     return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.true() if default == "1" else sa.false())
 
 
+# `before` stands ahead of `status` in each table: it is the status that the running action found, one UPDATE writes
+# both, and MariaDB assigns from left to right.
+
+
 def status_in(enum: type) -> sa.CheckConstraint:
     """The statuses of a table, as core/states.py lists them."""
     allowed = ", ".join(f"'{s}'" for s in enum)  # type: ignore[attr-defined]
@@ -205,8 +209,8 @@ volumes = sa.Table(
     sa.Column("description", NAME),
     sa.Column("size_gib", sa.Integer, nullable=False),
     sa.Column("target_gib", sa.Integer),  # the size that a running extend makes it; the quota counts it already
+    sa.Column("before", STATUS),
     sa.Column("status", STATUS, nullable=False),
-    sa.Column("before", STATUS),  # the status that the running action found
     sa.Column("availability_zone", NAME),
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
     sa.Column("backend_id", sa.Integer, sa.ForeignKey("volume_backends.id"), index=True),
@@ -237,8 +241,8 @@ snapshots = sa.Table(
     sa.Column("name", NAME),
     sa.Column("description", NAME),
     sa.Column("size_gib", sa.Integer, nullable=False),
-    sa.Column("status", STATUS, nullable=False),
     sa.Column("before", STATUS),
+    sa.Column("status", STATUS, nullable=False),
     sa.Column("progress", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
     sa.Column("volume_type_id", UUID),
@@ -255,8 +259,8 @@ attachments = sa.Table(
     key(),
     sa.Column("volume_id", UUID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
     sa.Column("instance_uuid", UUID, index=True),
-    sa.Column("status", STATUS, nullable=False),
     sa.Column("before", STATUS),
+    sa.Column("status", STATUS, nullable=False),
     sa.Column("mode", sa.String(4)),
     sa.Column("mountpoint", NAME),
     sa.Column("attached_host", NAME),
@@ -325,8 +329,8 @@ instances = sa.Table(
     sa.Column("name", NAME, nullable=False),
     sa.Column("project_id", NAME, nullable=False),
     sa.Column("user_id", NAME, nullable=False),
-    sa.Column("status", STATUS, nullable=False),
     sa.Column("before", STATUS),
+    sa.Column("status", STATUS, nullable=False),
     sa.Column("host_id", UUID, sa.ForeignKey("hosts.id"), index=True),
     sa.Column("root_pool_id", UUID, sa.ForeignKey("pools.id")),
     sa.Column("root_gib", sa.Integer, nullable=False, server_default="0"),

@@ -1,0 +1,173 @@
+"""The databases that tests run on: SQLite, or a PostgreSQL or MariaDB that is started for them and stopped after.
+
+BRICKYARD_TEST_DATABASE=postgresql|mariadb chooses. Such a server lies in a directory of its own, under a user of its
+own where we are root, is reached over a socket in that directory only, and does without what makes it survive a power
+cut. It ends with this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from brickyard.db import database, schema
+
+KIND = os.environ.get("BRICKYARD_TEST_DATABASE", "sqlite")
+KINDS = ("sqlite", "postgresql", "mariadb")
+START_S = 60
+STOP_S = 30
+
+
+def empty(directory: Path) -> database.Database:
+    """An empty database with our tables. One at a time, where it is a server."""
+    if KIND == "sqlite":
+        return emptied(database.Database(database.sqlite_url(directory / "brickyard.db")))
+    return emptied(database.Database(url(KIND)))
+
+
+def emptied(db: database.Database) -> database.Database:
+    """The same database, as new. Its statements stay compiled, which is most of what a small test would spend."""
+    if db.dialect != "sqlite":
+        with db.begin() as tx:
+            _forget(tx)
+        return db
+    db.close()
+    file = Path(str(db.url.database))
+    for part in ("-wal", "-shm"):
+        file.with_name(file.name + part).unlink(missing_ok=True)
+    file.write_bytes(_empty_sqlite())
+    return db
+
+
+def _forget(tx: database.Tx) -> None:
+    tables = schema.metadata.sorted_tables
+    if not set(sa.inspect(tx).get_table_names()) >= {table.name for table in tables}:
+        schema.metadata.drop_all(tx)
+        schema.metadata.create_all(tx)
+    for table in reversed(tables):
+        tx.execute(sa.delete(table))
+
+
+@functools.cache
+def _empty_sqlite() -> bytes:
+    """The schema, made once for all tests of this process."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "empty.db")
+        db = database.Database(database.sqlite_url(file))
+        schema.metadata.create_all(db.engine)
+        db.close()
+        return file.read_bytes()
+
+
+@functools.cache
+def url(kind: str) -> str:
+    """Where a server of this kind, started now, is reached. Its data is gone when this process ends."""
+    closing = contextlib.ExitStack()
+    atexit.register(closing.close)
+    return closing.enter_context(SERVERS[kind]())
+
+
+@contextlib.contextmanager
+def directory_of(user: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="brickyard-db-", dir="/dev/shm") as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, user, user)
+        yield Path(name)
+
+
+def as_user(user: str, *command: str) -> list[str]:
+    """Neither server runs as root."""
+    ids = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if os.geteuid() == 0 else []
+    return [*ids, *command]
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    with directory_of("postgres") as room:
+        data = room / "data"
+        make = [str(programs / "initdb"), "-D", str(data), "-U", "brickyard", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        _run(as_user("postgres", *make, "--locale=C.UTF-8"))
+        options = {
+            "unix_socket_directories": str(room), "listen_addresses": "", "fsync": "off", "full_page_writes": "off",
+            "synchronous_commit": "off", "max_connections": "300", "shared_buffers": "32MB",
+        }  # fmt: skip
+        given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        server = as_user("postgres", str(programs / "postgres"), "-D", str(data), *given)
+        where = f"postgresql+psycopg://brickyard@/postgres?host={room}"
+        with _served(server, room / "log", lambda: _answers(where)):
+            yield where
+
+
+@contextlib.contextmanager
+def mariadb() -> Iterator[str]:
+    with directory_of("mysql") as room:
+        data, socket = room / "data", room / "socket"
+        common = ["--no-defaults", f"--datadir={data}"]
+        _run(
+            as_user(
+                "mysql", "mariadb-install-db", *common, "--auth-root-authentication-method=normal", "--skip-test-db"
+            )
+        )
+        options = [
+            f"--socket={socket}", "--skip-networking", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin",
+            "--innodb-buffer-pool-size=64M", "--max-connections=300", f"--pid-file={room / 'pid'}",
+            "--skip-name-resolve",
+        ]  # fmt: skip
+        where = f"mariadb+pymysql://root@localhost/brickyard?unix_socket={socket}"
+        first = f"mariadb+pymysql://root@localhost/mysql?unix_socket={socket}"
+        server = as_user("mysql", "/usr/sbin/mariadbd", *common, *options)
+        with _served(server, room / "log", lambda: _answers(first)):
+            engine = sa.create_engine(first)
+            with engine.begin() as tx:
+                tx.exec_driver_sql("CREATE DATABASE brickyard CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            engine.dispose()
+            yield where
+
+
+SERVERS = {"postgresql": postgresql, "mariadb": mariadb}
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def _served(command: list[str], log: Path, answers: Callable[[], bool]) -> Iterator[None]:
+    with open(log, "wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out, cwd="/")
+    try:
+        deadline = time.monotonic() + START_S
+        while not answers():
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield
+    finally:
+        server.terminate()
+        try:
+            server.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _answers(where: str) -> bool:
+    engine = sa.create_engine(where)
+    try:
+        with engine.connect() as connection:
+            return connection.exec_driver_sql("SELECT 1").scalar() == 1
+    except sa.exc.DBAPIError:
+        return False
+    finally:
+        engine.dispose()
