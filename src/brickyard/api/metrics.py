@@ -6,12 +6,14 @@ Labels are few and bounded: the template of a route and never its path, the name
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import prometheus_client as prometheus
 from prometheus_client import core as families
 
+from brickyard.core import fullness
 from brickyard.db import hosts, overviews
+from brickyard.db.database import Row
 from brickyard.service.site import Site
 
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
@@ -70,6 +72,7 @@ class _State:
             for pool in pools:
                 gauge.add_metric((pool.name,), getattr(pool, name))
             yield gauge
+        yield from _fullness(pools)
         gauge = families.GaugeMetricFamily(
             "brickyard_pool_wiping_gib", "What is promised of a pool to what is being deleted.", labels=("pool",)
         )
@@ -91,3 +94,21 @@ class _State:
             for row in rows:
                 gauge.add_metric((row.status,), row.number)
             yield gauge
+
+
+def _fullness(pools: Sequence[Row]) -> Iterator[families.Metric]:
+    """How full pools really are; a pool that cannot fill under its volumes has no percent."""
+    for name, of in (("data_percent", "data"), ("metadata_percent", "metadata")):
+        gauge = families.GaugeMetricFamily(
+            f"brickyard_pool_{name}", f"How full the {of} of a thin pool really are.", labels=("pool",)
+        )
+        for pool in pools:
+            if (percent := getattr(pool, name)) is not None:
+                gauge.add_metric((pool.name,), percent)
+        yield gauge
+    gauge = families.GaugeMetricFamily(
+        "brickyard_pool_stage", "0: ok, 1: warned, 2: frozen, 3: guests are paused.", labels=("pool",)
+    )
+    for pool in pools:
+        gauge.add_metric((pool.name,), fullness.ORDER.index(fullness.Stage(pool.stage)))
+    yield gauge

@@ -107,6 +107,14 @@ class Adopter(Protocol):
 
 
 @runtime_checkable
+class Extender(Protocol):
+    """Offered by drivers whose pool can grow by itself, into what an administrator left for that."""
+
+    def autoextend(self) -> Did:
+        """Let the pool grow if it is due; ALREADY when it is not, or when nothing is left to grow into."""
+
+
+@runtime_checkable
 class Tidier(Protocol):
     """Offered by drivers whose verbs leave something behind when they die; a repeat of the verb removes it as well."""
 

@@ -12,7 +12,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Tidier, Wiper
+from brickyard.brick.driver import (
+    Adopter,
+    Cloner,
+    Driver,
+    Extender,
+    Importer,
+    Progress,
+    Reverter,
+    Snapshotter,
+    Tidier,
+    Wiper,
+)
 from brickyard.core import bricks, clock, errors, sizes
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Kind, Label, Receipt, Usage, WipeMethod
 
@@ -146,6 +157,13 @@ class Guard:
             raise self._denied("adopts")
         with self._mapped("adopt"):
             return self._typed(self.driver.adopt(name, label), Did, "adopt")
+
+    def autoextend(self) -> Did:
+        """ALREADY for a driver whose pool never grows by itself."""
+        if not isinstance(self.driver, Extender):
+            return Did.ALREADY
+        with self._mapped("autoextend"):
+            return self._typed(self.driver.autoextend(), Did, "autoextend")
 
     def leftovers(self) -> dict[str, tuple[str, ...]]:
         """What verbs left that died, by the name of their brick; nothing for a driver that never leaves anything."""

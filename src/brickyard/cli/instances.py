@@ -18,7 +18,7 @@ ENDED = ("stopped", "deleting", "error", "error_deleting")
 
 COLUMNS = (
     Column("Name", lambda row: row["name"]),
-    Column("Status", lambda row: row["status"], whole=True),
+    Column("Status", lambda row: _status(row), whole=True),
     Column("Host", lambda row: row["host"]),
     Column("Flavor", lambda row: row["flavor"], wide=True),
     Column("Volumes", lambda row: ", ".join(tables.gib(volume["size_gib"]) for volume in row["volumes"])),
@@ -122,7 +122,8 @@ def shown(talk: session.Session, found: dict[str, Any]) -> None:
         (
             ("Name", found["name"]),
             ("ID", found["id"]),
-            ("Status", found["status"]),
+            ("Status", _status(found)),
+            *((("Paused", found["paused_reason"]),) if found["paused_reason"] else ()),
             *((("Fault", found["fault"]),) if found["fault"] else ()),
             ("Host", found["host"]),
             ("Flavor", f"{found['flavor']} ({found['vcpus']} vCPU, {tables.mib(found['memory_mib'])})"),
@@ -132,6 +133,10 @@ def shown(talk: session.Session, found: dict[str, Any]) -> None:
             ("Flow", found["flow_id"]),
         ),
     )
+
+
+def _status(row: dict[str, Any]) -> str:
+    return f"{row['status']}, paused" if row["paused_reason"] else str(row["status"])
 
 
 def _volume(volume: dict[str, Any]) -> str:

@@ -12,16 +12,28 @@ from brickyard.cli.tables import Column
 
 COLUMNS = (
     Column("Name", lambda row: row["name"]),
-    Column("State", state, whole=True),
+    Column("State", lambda row: _state(row), whole=True),
     Column("Driver", lambda row: row["driver"]),
     Column("Claimed", lambda row: tables.gib(row["claimed_gib"]), right=True, whole=True),
     Column("Limit", lambda row: tables.gib(row["limit_gib"]), right=True, whole=True),
     Column("Wiping", lambda row: tables.gib(row["wiping_gib"]), wide=True, right=True, whole=True),
     Column("Free", lambda row: tables.gib(row["free_gib"]), right=True, whole=True),
+    Column("Full", lambda row: _full(row), wide=True, right=True, whole=True),
     Column("Volumes", lambda row: row["volumes"], right=True),
     Column("Zone", lambda row: row["availability_zone"], wide=True),
     Column("On", lambda row: _place(row), wide=True),
 )
+
+
+def _state(row: dict[str, Any]) -> str:
+    """As of a host; or the stage in which a thin pool takes nothing new."""
+    return row["stage"] if state(row) == "up" and row["stage"] in ("frozen", "paused") else state(row)
+
+
+def _full(row: dict[str, Any]) -> str:
+    """How full a thin pool really is, its data first."""
+    named = (("data_percent", ""), ("metadata_percent", " metadata"))
+    return ", ".join(f"{row[key]:.1f} %{name}" for key, name in named if row[key] is not None)
 
 
 def _place(row: dict[str, Any]) -> str:
@@ -45,6 +57,8 @@ def list_(talk: session.Session) -> None:
         for row in found:
             if row["why_down"]:
                 tables.error(f"{row['name']}: {row['why_down']}")
+            elif row["stage_reason"]:
+                tables.error(f"{row['name']}: {row['stage']}: {row['stage_reason']}")
 
 
 @pool.command()
@@ -138,6 +152,11 @@ def set_(talk: session.Session, pool: str, enabled: bool, reason: str | None) ->
     _shown(talk, talk.call("PATCH", f"/v1/pools/{session.segment(pool)}", body).json())
 
 
+def _stage(found: dict[str, Any]) -> str:
+    since = f" since {tables.moment(found['stage_since'])}" if found["stage_since"] else ""
+    return f"{found['stage']}{since}: {found['stage_reason']}"
+
+
 def _shown(talk: session.Session, found: dict[str, Any]) -> None:
     tables.one(
         talk.form,
@@ -145,8 +164,10 @@ def _shown(talk: session.Session, found: dict[str, Any]) -> None:
         (
             ("Name", found["name"]),
             ("ID", found["id"]),
-            ("State", state(found)),
+            ("State", _state(found)),
             *((("Why", found["why_down"]),) if found["why_down"] else ()),
+            *((("Really full", _full(found)),) if _full(found) else ()),
+            *((("Stage", _stage(found)),) if found["stage_reason"] else ()),
             ("Driver", f"{found['driver']} ({'thin' if found['thin'] else 'thick'})"),
             *((("Path", found["path"]),) if found["path"] else ()),
             *((("Volume group", found["volume_group"]),) if found["volume_group"] else ()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -11,7 +13,7 @@ from typing import Protocol
 from brickyard.core import clock, errors
 from brickyard.core.settings import Settings
 from brickyard.daemons import backends, logs, state_dir
-from brickyard.db import database, flows, hosts, migrate
+from brickyard.db import alone, database, flows, hosts, migrate
 from brickyard.db.database import Database
 from brickyard.hypervisor import machine
 from brickyard.nodes import local
@@ -30,10 +32,11 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     with state_dir.held(settings.state_dir):
         db = database.Database(settings.database_url)
         try:
-            before, now = migrate.upgrade(db)
-            if before != now:
-                LOG.info("the database is at revision %s now", now, extra={"was": before})
-            _serve(settings, db, lambda: _ready(settings, say, started))
+            with alone.Alone(db, lost=lambda: os.kill(os.getpid(), signal.SIGTERM)):
+                before, now = migrate.upgrade(db)
+                if before != now:
+                    LOG.info("the database is at revision %s now", now, extra={"was": before})
+                _serve(settings, db, lambda: _ready(settings, say, started))
         finally:
             db.close()
     LOG.info("stopped")
@@ -80,7 +83,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
 
 
 def _resume(db: Database) -> None:
-    """Free the flows of the run before this one. The lock on the state directory proves that nobody else holds any."""
+    """Free the flows of the run before this one; the locks on directory and database prove that nobody holds them."""
     with db.begin() as tx:
         left = flows.abandon(tx)
     if left:
@@ -161,21 +164,26 @@ class Refreshable(Protocol):
 
 
 class Reporter:
-    """A thread that asks the node how it is, and records the answer: once at the start, then again and again."""
+    """A thread that asks the node how it is, and records the answer: once at the start, then again and again, and as
+    soon as the watch over its pools has something to tell. The watch goes on while the database does not answer."""
 
     def __init__(self, node: local.LocalNode, db: Database, places: Refreshable, interval_s: float) -> None:
         self.node, self.db, self.places, self.interval_s = node, db, places, interval_s
-        self._first, self._stopping = threading.Event(), threading.Event()
+        self._first, self._stopping, self._due = threading.Event(), threading.Event(), threading.Event()
+        node.watch.on_change = self._due.set  # what has changed is told at once
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self.node.watch.start()
 
     def wait_for_first(self, timeout_s: float) -> bool:
         return self._first.wait(timeout_s)
 
     def stop(self, timeout_s: float = 5) -> None:
         self._stopping.set()
+        self._due.set()
+        self.node.watch.stop(timeout_s)
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
@@ -183,7 +191,9 @@ class Reporter:
         while True:
             self._attempt(self._report)
             self._first.set()
-            if self._stopping.wait(self.interval_s):
+            self._due.wait(self.interval_s)
+            self._due.clear()
+            if self._stopping.is_set():
                 return
 
     def _report(self) -> None:

@@ -1,7 +1,8 @@
 """The choke point of capacity: every GiB that is asked of a pool, every vcpu of a host, is claimed here.
 
-A claim is one conditional UPDATE: rows changed 1, or you lost; a pool that is really too full takes none. A claim is kept per brick (per instance, on a host), so
-that a repeat finds its own, and the sum of a pool's claims is always its `claimed_gib`.
+A claim is one conditional UPDATE: rows changed 1, or you lost; a pool that is really too full takes none. A claim is
+kept per brick (per instance, on a host), so that a repeat finds its own, and the sum of a pool's claims is always its
+`claimed_gib`.
 """
 
 from __future__ import annotations

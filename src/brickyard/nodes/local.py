@@ -12,8 +12,9 @@ from typing import Any, cast
 from brickyard.brick import driver as contract
 from brickyard.core import errors
 from brickyard.core.bricks import Connection, Did, Found, Label, Receipt, parse
+from brickyard.core.fullness import Fullness
 from brickyard.hypervisor import machine
-from brickyard.nodes import resources, verbs
+from brickyard.nodes import fullness, resources, verbs
 
 LOG = logging.getLogger(__name__)
 
@@ -51,12 +52,15 @@ class LocalNode:
         self.hypervisor, self.make = hypervisor, make
         self.backends = {backend.name: backend for backend in backends}
         self._lock = threading.Lock()
+        self.watch = fullness.Watch(self.backends, hypervisor)
         self._held: dict[str, threading.Lock] = {}  # guest → who pauses it, one at a time
 
     # what is here -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Load every backend, each failing alone; let go on what a former run of this node had paused and died."""
+        """Load every backend, each failing alone; let go on what a former run of this node had paused and died. What it
+        held for a full pool stays held."""
+        self.watch.recall(self.guests())
         for backend in list(self.backends.values()):
             self._load(backend)
         for guest in self.guests():
@@ -152,10 +156,11 @@ class LocalNode:
         if backend.driver is None:
             self._load(backend)
         usage = capabilities = None
+        full = Fullness()
         why_down = backend.why_down
         if backend.driver is not None:
             try:
-                usage, capabilities = backend.driver.usage(), backend.driver.capabilities
+                (usage, full), capabilities = self.watch.measure(backend), backend.driver.capabilities
             except Exception as error:
                 why_down = str(error)
         return verbs.BackendReport(
@@ -169,6 +174,7 @@ class LocalNode:
             why_down=why_down,
             usage=usage,
             capabilities=capabilities,
+            fullness=full,
         )
 
     def _backend(self, backend: str) -> Backend:
@@ -183,12 +189,18 @@ class LocalNode:
             raise errors.Unavailable(f"Backend {backend} of host {self.host} is down: {found.why_down}")
         return found.driver
 
+    def _open_driver(self, backend: str, brick: str, size_bytes: int = 0) -> contract.Driver:
+        """The driver of a pool that is not too full for a new brick, or for the growth of one."""
+        driver = self._driver(backend)
+        self.watch.admit(self._backend(backend), brick, size_bytes)
+        return driver
+
     # bricks -------------------------------------------------------------------------------------------------------
 
     def create_brick(
         self, backend: str, label: Label, size_bytes: int, progress: contract.Progress | None = None
     ) -> Did:
-        return self._driver(backend).create(label, size_bytes, progress)
+        return self._open_driver(backend, label.name).create(label, size_bytes, progress)
 
     def clone_brick(
         self,
@@ -199,7 +211,7 @@ class LocalNode:
         serial: str | None = None,
         progress: contract.Progress | None = None,
     ) -> Did:
-        driver = cast(contract.Cloner, self._driver(backend))
+        driver = cast(contract.Cloner, self._open_driver(backend, label.name))
         with self._paused(serial):
             return driver.clone(source, label, size_bytes, progress)
 
@@ -211,11 +223,11 @@ class LocalNode:
         size_bytes: int,
         progress: contract.Progress | None = None,
     ) -> Did:
-        driver = cast(contract.Importer, self._driver(backend))
+        driver = cast(contract.Importer, self._open_driver(backend, label.name))
         return driver.import_image(label, image.path, image.format, size_bytes, progress)
 
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: contract.Progress | None = None) -> Did:
-        driver = cast(contract.Snapshotter, self._driver(backend))
+        driver = cast(contract.Snapshotter, self._open_driver(backend, label.name))
         with self._paused(_serial(name)):
             return driver.snapshot(name, label, progress)
 
@@ -223,7 +235,7 @@ class LocalNode:
         return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot, progress)
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
-        driver = self._driver(backend)
+        driver = self._open_driver(backend, name, size_bytes)
         guests = self._guests_with(_serial(name))
         if not guests or self.hypervisor is None:
             return driver.grow(name, size_bytes, progress)

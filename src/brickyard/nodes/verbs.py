@@ -14,7 +14,7 @@ decided by them; they are over when the verb answers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from brickyard.brick.devices import Device
@@ -46,7 +46,7 @@ class BackendReport:
     why_down: str | None = None
     usage: Usage | None = None
     capabilities: Capabilities | None = None
-    fullness: Fullness = Fullness()  # how full it really is, where that can hurt, and what follows
+    fullness: Fullness = field(default_factory=Fullness)  # how full it really is, where that can hurt, and what follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 from brickyard.core import errors, placement, sizes, topology
 from brickyard.core import quotas as quota_rules
 from brickyard.core.states import A, I, V
-from brickyard.db import attachments, flavors, flows, images, instances, store, types, volumes
+from brickyard.db import attachments, flavors, flows, images, instances, messages, store, types, volumes
 from brickyard.db.database import Database, Row, Tx
 from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance
-from brickyard.hypervisor.machine import Running
+from brickyard.hypervisor.machine import NO_ROOM, Running
 from brickyard.service import quotas, work
 from brickyard.service.site import Caller, Site
 
@@ -161,20 +161,46 @@ def console(site: Site, caller: Caller, id: str, max_bytes: int = 65536) -> str:
 
 
 def observe(db: Database, host: str, guests: Callable[[], Sequence[Running]]) -> list[str]:
-    """Mark the active instances of a host whose guests have ended by themselves; their ids.
+    """Mark the active instances of a host whose guests have ended by themselves; their ids. Note why others are held.
 
     The instances are read before the guests are listed: one that boots in between is not taken for dead.
     """
     with db.read() as tx:
-        active = [row.id for row in instances.active_on(tx, host)]
+        active = {row.id: row for row in instances.active_on(tx, host)}
     if not active:
         return []
-    running = {guest.id for guest in guests() if guest.status != "stopped"}
+    running = {guest.id: _why_paused(guest) for guest in guests() if guest.status != "stopped"}
     ended = [id for id in active if id not in running]
-    if ended:
+    paused = [id for id, row in active.items() if row.paused_reason != running.get(id)]
+    if ended or paused:
         with db.begin() as tx:
+            for id in paused:
+                _note_paused(tx, active[id], running.get(id))
             ended = [id for id in ended if store.stopped(tx, id, "Its guest has ended by itself.")]
     return ended
+
+
+def _why_paused(guest: Running) -> str | None:
+    """Why the host holds a guest, in words; None while it does not."""
+    pools = [reason for reason in guest.held if reason != NO_ROOM]
+    if pools:
+        return f"{' and '.join(pools)} of its host is almost full; it goes on when there is room"
+    return "a write found no room in its pool, and is repeated when there is some" if guest.held else None
+
+
+def _note_paused(tx: Tx, row: Row, why: str | None) -> None:
+    """Also for its owner, who else would only see that it does not answer."""
+    instances.update(tx, row.id, paused_reason=why)
+    if why is not None and row.paused_reason is None:
+        text = f"Instance {row.name} is paused: {why}."
+        messages.tell(
+            tx,
+            project_id=row.project_id,
+            event="INSTANCE_PAUSED",
+            level="WARNING",
+            text=text,
+            resource=("INSTANCE", row.id),
+        )
 
 
 # looking things up ---------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def fullness(tx: Tx, name: str, backend: verbs.BackendReport) -> dict[str, Any]:
     """How full the pool really is, for its row; administrators are told, once, when its stage is another one."""
     found = backend.fullness
     before = hosts.find_pool(tx, name)
-    values = {"data_percent": found.data_percent, "metadata_percent": found.metadata_percent}
+    values: dict[str, Any] = {"data_percent": found.data_percent, "metadata_percent": found.metadata_percent}
     values |= {"stage": found.stage.value, "stage_reason": found.why or None}
     if found.stage == (before.stage if before is not None else Stage.OK):
         return values

@@ -102,6 +102,7 @@ AUDIT_REPAIR = shapes.closed(
 _S: Schema = {"type": "string"}
 _N: Schema = {"type": ["string", "null"]}
 _I: Schema = {"type": "integer"}
+_F: Schema = {"type": ["number", "null"]}
 _B: Schema = {"type": "boolean"}
 _O: Schema = {"type": "object"}
 
@@ -130,7 +131,8 @@ ANSWERS: dict[str, Schema] = {
         id=_N, name=_S, host=_S, backend=_S, driver=_S, path=_N, volume_group=_N,
         devices={"type": "array", "items": _S}, volume_backend_name=_S, availability_zone=_S, up=_B, why_down=_N,
         enabled=_B, from_api=_B, total_gib=_I, free_gib=_I, limit_gib=_I, claimed_gib=_I, wiping_gib=_I, volumes=_I,
-        thin=_B, capabilities=_O,
+        data_percent=_F, metadata_percent=_F, stage={"enum": ["ok", "warn", "frozen", "paused"]}, stage_reason=_N,
+        stage_since=_N, thin=_B, capabilities=_O,
     ),
     "Device": _shown(
         path=_S, serial=_N, confirmation=_S, size_bytes=_I, model=_N, rotational=_B, discards=_B,
@@ -152,9 +154,9 @@ ANSWERS: dict[str, Schema] = {
         volume_id=_S, name=_N, size_gib=_I, status=_S, pool=_N, attachment_id=_S, attach_status=_S, mountpoint=_N
     ),
     "Instance": _shown(
-        id=_S, name=_S, status=_S, fault=_N, host=_N, flavor=_S, image_id=_N, vcpus=_I, memory_mib=_I, root_gib=_I,
-        root_pool=_N, volumes={"type": "array", "items": _ref("InstanceVolume")}, request=_O, project_id=_S, user_id=_S,
-        flow_id=_N, created_at=_S, updated_at=_N,
+        id=_S, name=_S, status=_S, fault=_N, paused_reason=_N, host=_N, flavor=_S, image_id=_N, vcpus=_I, memory_mib=_I,
+        root_gib=_I, root_pool=_N, volumes={"type": "array", "items": _ref("InstanceVolume")}, request=_O,
+        project_id=_S, user_id=_S, flow_id=_N, created_at=_S, updated_at=_N,
     ),
     "Instances": _list("instances", "Instance"),
     "Deletion": _shown(id=_S, flow_id=_N),
@@ -180,10 +182,13 @@ ANSWERS: dict[str, Schema] = {
         seq=_I, attempt=_I, step=_S, event={"enum": ["started", "done", "failed", "undone"]},
         data={"type": ["object", "null"]}, at=_S,
     ),
+    "FlowProgress": _shown(
+        step=_S, what=_S, done_bytes=_I, total_bytes=_I, percent={"type": "integer", "minimum": 0, "maximum": 100}
+    ),
     "Flow": _shown(
         id=_S, name=_S, status={"enum": ["running", "unwinding", "done", "failed"]}, attempt=_I, setbacks=_I,
         resource_id=_N, project_id=_S, request_id=_N, error=_N, refusals={"type": "array", "items": _ref("Refusal")},
-        created_at=_S, finished_at=_N,
+        progress={"anyOf": [_ref("FlowProgress"), {"type": "null"}]}, created_at=_S, finished_at=_N,
     ),
     "Flows": _list("flows", "Flow"),
     "FlowWithLog": {"allOf": [_ref("Flow"), _list("log", "FlowEntry")]},

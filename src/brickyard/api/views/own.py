@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brickyard.core import placement
 from brickyard.db.database import Row
+from brickyard.flows.progress import percent
 from brickyard.nodes import verbs
 
 
@@ -29,6 +30,10 @@ def host(row: Row, up: bool) -> dict[str, Any]:
     }
 
 
+# How full a pool really is: percent, null where that cannot hurt; what follows (ok, warn, frozen, paused), and why.
+FULLNESS = ("data_percent", "metadata_percent", "stage", "stage_reason", "stage_since")
+
+
 def pool(row: Row, volumes: int, wiping_gib: int, oldest: str) -> dict[str, Any]:
     """`oldest`: the time of the report that a host must have sent since then, or it is down with all its pools."""
     return {
@@ -41,6 +46,7 @@ def pool(row: Row, volumes: int, wiping_gib: int, oldest: str) -> dict[str, Any]
         "claimed_gib": row.claimed_gib,
         "wiping_gib": wiping_gib,
         "volumes": volumes,
+        **{name: getattr(row, name) for name in FULLNESS},
         "thin": bool(row.capabilities.get("thin")),
         "capabilities": row.capabilities,
     }
@@ -55,6 +61,8 @@ def silent_backend(row: Row, oldest: str) -> dict[str, Any]:
         **_backend(row, row.name, oldest),
         "name": row.name,
         **nothing,
+        **dict.fromkeys(FULLNESS),
+        "stage": "ok",
         "thin": False,
         "capabilities": {},
     }
@@ -124,6 +132,7 @@ def instance(row: Row, volumes: Sequence[Row], flow_id: str | None) -> dict[str,
         "name": row.name,
         "status": row.status,
         "fault": row.fault,
+        "paused_reason": row.paused_reason,
         "host": row.host,
         "flavor": row.flavor,
         "image_id": row.image_id,
@@ -198,9 +207,15 @@ def flow(row: Row) -> dict[str, Any]:
         "request_id": row.request_id,
         "error": row.error,
         "refusals": row.refusals or [],
+        "progress": progress(row.progress) if row.progress else None,
         "created_at": row.created_at,
         "finished_at": row.finished_at,
     }
+
+
+def progress(found: Mapping[str, Any]) -> dict[str, Any]:
+    """How far a step is, from the row of its flow."""
+    return {**found, "percent": percent(found["done_bytes"], found["total_bytes"])}
 
 
 def entry(row: Row) -> dict[str, Any]:
