@@ -12,10 +12,11 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -70,11 +71,41 @@ def _empty_sqlite() -> bytes:
 
 
 @functools.cache
-def url(kind: str) -> str:
-    """Where a server of this kind, started now, is reached. Its data is gone when this process ends."""
+def server(kind: str) -> Server:
+    """A server of this kind that runs until this process ends."""
     closing = contextlib.ExitStack()
     atexit.register(closing.close)
     return closing.enter_context(SERVERS[kind]())
+
+
+def url(kind: str) -> str:
+    return server(kind).url
+
+
+class Server:
+    """A process that serves one database, in a directory of its own. It may be stopped and started again."""
+
+    def __init__(self, command: list[str], log: Path, url: str, first_url: str | None = None) -> None:
+        self.command, self.log, self.url, self.first_url = command, log, url, first_url or url
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, cwd="/")
+        deadline = time.monotonic() + START_S
+        while not _answers(self.first_url):
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signum)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 @contextlib.contextmanager
@@ -92,7 +123,7 @@ def as_user(user: str, *command: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql() -> Iterator[Server]:
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     with directory_of("postgres") as room:
         data = room / "data"
@@ -103,14 +134,13 @@ def postgresql() -> Iterator[str]:
             "synchronous_commit": "off", "max_connections": "300", "shared_buffers": "32MB",
         }  # fmt: skip
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        server = as_user("postgres", str(programs / "postgres"), "-D", str(data), *given)
-        where = f"postgresql+psycopg://brickyard@/postgres?host={room}"
-        with _served(server, room / "log", lambda: _answers(where)):
-            yield where
+        command = as_user("postgres", str(programs / "postgres"), "-D", str(data), *given)
+        with _served(Server(command, room / "log", f"postgresql+psycopg://brickyard@/postgres?host={room}")) as made:
+            yield made
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[str]:
+def mariadb() -> Iterator[Server]:
     with directory_of("mysql") as room:
         data, socket = room / "data", room / "socket"
         common = ["--no-defaults", f"--datadir={data}"]
@@ -124,15 +154,15 @@ def mariadb() -> Iterator[str]:
             "--innodb-buffer-pool-size=64M", "--max-connections=300", f"--pid-file={room / 'pid'}",
             "--skip-name-resolve",
         ]  # fmt: skip
-        where = f"mariadb+pymysql://root@localhost/brickyard?unix_socket={socket}"
-        first = f"mariadb+pymysql://root@localhost/mysql?unix_socket={socket}"
-        server = as_user("mysql", "/usr/sbin/mariadbd", *common, *options)
-        with _served(server, room / "log", lambda: _answers(first)):
-            engine = sa.create_engine(first)
+        where = "mariadb+pymysql://root@localhost/{}?unix_socket=" + str(socket)
+        command = as_user("mysql", "/usr/sbin/mariadbd", *common, *options)
+        made = Server(command, room / "log", where.format("brickyard"), where.format("mysql"))
+        with _served(made):
+            engine = sa.create_engine(made.first_url)
             with engine.begin() as tx:
                 tx.exec_driver_sql("CREATE DATABASE brickyard CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
             engine.dispose()
-            yield where
+            yield made
 
 
 SERVERS = {"postgresql": postgresql, "mariadb": mariadb}
@@ -144,22 +174,12 @@ def _run(command: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _served(command: list[str], log: Path, answers: Callable[[], bool]) -> Iterator[None]:
-    with open(log, "wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, cwd="/")
+def _served(server: Server) -> Iterator[Server]:
     try:
-        deadline = time.monotonic() + START_S
-        while not answers():
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield
+        server.start()
+        yield server
     finally:
-        server.terminate()
-        try:
-            server.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.stop()
 
 
 def _answers(where: str) -> bool:
