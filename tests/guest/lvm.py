@@ -1,0 +1,153 @@
+"""Volume groups for tests: one per pool directory, on a file in memory behind a loop device.
+
+A pool can so be copied, which the tests of dying need. The copies have the same uuids, and the kernel knows a volume by
+the name of its group; so at any time only one of them is active, the one that a driver was last asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract import deaths
+from tests.contract.suite import DriverContract
+
+from brickyard.brick import faults, steps
+from brickyard.brick.guard import Guard
+from brickyard.brick.lvm import groups, queue
+from brickyard.brick.lvm.thick import ThickDriver
+from brickyard.brick.lvm.thin import ThinDriver
+
+GROUP = "contract"
+DISK_BYTES = 640 * 1024 * 1024
+# Each point of each verb is half a minute in an emulated guest, so that a run takes some of them, others each time.
+# "all" takes them all.
+POINTS = os.environ.get("BRICKYARD_POINTS", "3")
+KILLS = int(os.environ.get("BRICKYARD_KILLS", "12"))
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def lvm(device: str, *command: str) -> str:
+    return run("lvm", command[0], "--devices", device, *command[1:])
+
+
+def loop(file: Path, size_bytes: int = DISK_BYTES) -> str:
+    """The loop device of a file, made and attached if it is not yet."""
+    if not file.exists():
+        with open(file, "wb") as made:
+            made.truncate(size_bytes)
+    attached = run("losetup", "-j", str(file), "-n", "-O", "NAME")
+    return attached.splitlines()[0].strip() if attached else run("losetup", "--find", "--show", str(file))
+
+
+def mapped(group: str = GROUP) -> list[str]:
+    """The devices that the kernel maps for a group, its thin pool aside."""
+    names = run("dmsetup", "info", "-c", "--noheadings", "-o", "name").splitlines()
+    return [name for name in names if name.startswith(f"{group}-") and f"-{group}--pool" not in name]
+
+
+class LvmContract(DriverContract):
+    thin = False
+    clean = False
+    raid1 = False
+    rounds = KILLS
+    killed_within_s = 12.0
+    active: Path | None = None
+
+    @pytest.fixture
+    def pool(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="brickyard-lvm-", dir="/dev/shm") as directory:
+            self.active = None
+            try:
+                yield Path(directory)
+            finally:
+                for file in Path(directory).glob("**/disk*"):
+                    self._release(file.parent)
+
+    def make(self, pool: Path) -> Any:
+        devices = self._devices(pool)
+        if pool != self.active:
+            self._sleep(self.active)
+            self.active = pool
+            if groups.find(GROUP, devices=devices) is None:
+                groups.create(GROUP, devices, raid1=self.raid1, thin=self.thin, clean=self.clean)
+        if self.thin:
+            return ThinDriver(GROUP, f"{GROUP}-pool", devices=devices, raid1=self.raid1)
+        return ThickDriver(GROUP, devices=devices, raid1=self.raid1)
+
+    def _devices(self, pool: Path) -> list[str]:
+        return [loop(pool / f"disk{number}") for number in range(2 if self.raid1 else 1)]
+
+    def _sleep(self, pool: Path | None) -> None:
+        """Nothing of this group is active, and everything is on its disk."""
+        if pool is None or not (pool / "disk0").exists():
+            return
+        devices = self._devices(pool)
+        if found := groups.find(GROUP, devices=devices):
+            lvm(",".join(devices), "vgchange", "-an", GROUP)
+            shutil.rmtree(Path(queue.RUN, "lvm", found[0]), ignore_errors=True)
+        self.active = None
+
+    def _release(self, pool: Path) -> None:
+        self._sleep(pool)
+        for device in self._devices(pool):
+            run("losetup", "-d", device)
+
+    def duplicate(self, pool: Path, copy: Path) -> None:
+        self._sleep(self.active)
+        copy.mkdir()
+        for file in pool.glob("disk*"):
+            steps.sync(str(file))
+            run("blockdev", "--flushbufs", loop(file))
+            steps.copy(str(file), str(copy / file.name), share=False)
+
+    def forget(self, pool: Path) -> None:
+        self._sleep(self.active)
+        self._release(pool)
+        shutil.rmtree(pool)
+
+    def leftovers(self, pool: Path) -> list[str]:
+        self.make(pool)
+        names = lvm(",".join(self._devices(pool)), "lvs", "--noheadings", "-o", "lv_name", GROUP).split()
+        return [*(name for name in names if name != f"{GROUP}-pool"), *mapped()]
+
+    def _interrupted(self, verb: deaths.Verb, ready: Path, image: Path, error: type[BaseException]) -> Any:
+        """As with files, at points chosen by chance."""
+        for at in self._points(verb, ready, image):
+            pool = ready.parent / f"at-{at}"
+            self.duplicate(ready, pool)
+            hook = deaths.Hook(at, error)
+            driver = self.guarded(pool)
+            with faults.installed(hook):
+                try:
+                    verb.act(driver, image)
+                except error:
+                    pass
+                else:
+                    pytest.fail(f"an error at point {at} was swallowed")
+            yield pool, driver
+            self.forget(pool)
+
+    def _points(self, verb: deaths.Verb, ready: Path, image: Path) -> list[int]:
+        pool = ready.parent / "counted"
+        self.duplicate(ready, pool)
+        hook = deaths.Hook(0, deaths.Death)
+        driver: Guard = self.guarded(pool)
+        with faults.installed(hook):
+            verb.act(driver, image)
+        self.forget(pool)
+        every = list(range(1, hook.points + 1))
+        assert len(every) > 2
+        return every if POINTS == "all" else sorted(random.sample(every, min(int(POINTS), len(every))))

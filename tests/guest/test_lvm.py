@@ -1,0 +1,20 @@
+"""Thick logical volumes keep every promise of a driver."""
+
+from __future__ import annotations
+
+import pytest
+
+from .lvm import LvmContract
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(1500)]
+
+
+class TestThick(LvmContract):
+    pass
+
+
+class TestThickOnCleanDisks(LvmContract):
+    clean = True
+
+
+del LvmContract
