@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from brickyard.cli import session, steps, tables
+from brickyard.cli import bars, session, steps, tables
 from brickyard.cli.tables import Column
 
 COLUMNS = (
     Column("ID", lambda row: row["id"], whole=True),
     Column("Flow", lambda row: row["name"], whole=True),
     Column("Status", lambda row: row["status"], whole=True),
+    Column("Progress", lambda row: f"{row['progress']['percent']} %" if row["progress"] else "", right=True, wide=True),
     Column("Begun", lambda row: tables.short(row["created_at"]), whole=True),
     Column("Resource", lambda row: row["resource_id"], wide=True, whole=True),
 )
@@ -47,11 +48,14 @@ def list_(talk: session.Session, open_: bool, all_projects: bool, limit: int) ->
 def show(talk: session.Session, flow: str) -> None:
     """Show a flow with its log, and the refusals if it found no place."""
     found = talk.get(f"/v1/flows/{session.segment(flow)}")
-    facts = [(column.heading, column.cell(found)) for column in COLUMNS]
+    facts = [(column.heading, column.cell(found)) for column in COLUMNS if column.heading != "Progress"]
+    facts += [("Progress", bars.amount(found["progress"]))] if found["progress"] else []
     facts += [("Finished", tables.short(found["finished_at"]))]
     facts += [("Error", found["error"])] if found["error"] else []
     tables.one(talk.form, found, facts)
     if talk.form == "table":
+        if found["progress"]:
+            bars.still(tables.out(), found["progress"])
         tables.rows(talk.form, found["log"], LOG, "It has not begun.")
         if found["refusals"]:
             screen = tables.out()

@@ -1,4 +1,4 @@
-"""Follow a flow: each step is told when it is done, with the seconds it took.
+"""Follow a flow: each step is told when it is done, with the seconds it took; on a terminal a bar shows how far it is.
 
 The log comes as server-sent events. Where those break off (a proxy, too many watchers) the flow is asked for again and
 again instead, from the entry that was told last.
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
-from rich import markup, status
+from rich import markup
 
-from brickyard.cli import session, tables
+from brickyard.cli import bars, session, tables
 
 ASK_AGAIN_S = 0.5
 SILENCE_S = 20.0  # the service gives a sign of life more often
@@ -47,49 +47,61 @@ LINES: dict[tuple[str, str], tuple[tuple[str, Callable[[Entry], str]], ...]] = {
     ("boot_instance", "show"): (),
     ("create_volume", "place"): (("placed on", lambda data: str(data.get("pool", ""))),),
 }
-DOING = {"volumes": "creating volumes", "boot": "booting", "brick": "making the brick"}
+DOING = {
+    "volumes": "creating volumes", "boot": "booting", "brick": "making the brick", "grow": "growing the brick",
+    "snapshot": "keeping the content", "revert": "reverting", "wipe": "wiping", "delete": "deleting",
+    "destroy": "ending the guest", "drain": "moving the data away",
+}  # fmt: skip
 
 
 class Follower:
-    """Tells the entries of one flow as they come."""
+    """Tells the entries of one flow as they come, unless it is `quiet`: then only what is waited for is shown."""
 
-    def __init__(self, talk: session.Session, id: str) -> None:
-        self.talk, self.id = talk, id
+    def __init__(self, talk: session.Session, id: str, *, quiet: bool = False) -> None:
+        self.talk, self.id, self.quiet = talk, id, quiet
         self.screen = tables.out() if talk.form == "table" else tables.out(sys.stderr)
         self.name = ""
-        self.attempt, self.seq, self.before = 1, -1, ""
+        self.attempt, self.seq, self.before, self.unwinding = 1, -1, "", False
 
     def follow(self) -> Entry:
         """The flow, once it is over."""
         flow = self.talk.get(f"/v1/flows/{self.id}")
         self.name, self.before = flow["name"], flow["created_at"]
-        spinner = status.Status("waiting for a conductor", console=self.screen) if self.screen.is_terminal else None
-        if spinner:
-            spinner.start()
         try:
-            for event, data in self.events():
-                if event == "flow":
-                    return data
-                self.tell(data, spinner)
+            with bars.Waiting(self.screen, "waiting for a conductor") as waiting:
+                for event, data in self.events():
+                    if event == "flow":
+                        return data
+                    if event == "progress":
+                        waiting.moved(self._doing(data["step"]), data)
+                    else:
+                        self._note(data, waiting)
         except KeyboardInterrupt:
             raise session.Refused(f"it goes on without you; see: brickyard flow watch {self.id}") from None
-        finally:
-            if spinner:
-                spinner.stop()
         raise AssertionError("events end with the flow")
 
-    def tell(self, entry: Entry, spinner: status.Status | None = None) -> None:
+    def _note(self, entry: Entry, waiting: bars.Waiting) -> None:
+        self.unwinding = entry["event"] in ("failed", "undone")
+        if not self.quiet:
+            self.tell(entry)
+        self.seq, self.before = entry["seq"], entry["at"]
+        if entry["event"] == "started" or self.unwinding:
+            waiting.says("undoing" if self.unwinding else self._doing(entry["step"]))
+
+    def _doing(self, step: str) -> str:
+        return f"undoing {step}" if self.unwinding else DOING.get(step, step)
+
+    def tell(self, entry: Entry) -> None:
+        """Print what an entry of the log says, if it says anything."""
         step: str = entry["step"]
         event, data = entry["event"], entry["data"] or {}
         took_s = (_time(entry["at"]) - _time(self.before)).total_seconds()
-        self.seq, self.before = entry["seq"], entry["at"]
         if entry["attempt"] != self.attempt:
             self.attempt = entry["attempt"]
             self.screen.print(f"[yellow]attempt {self.attempt}[/]")
         if event == "started":
-            if spinner:
-                spinner.update(f"{DOING.get(step, step)} …")
-        elif event == "done":
+            return
+        if event == "done":
             self._done(step, data, took_s)
         elif event == "failed":
             # Without a host the flow ends, and its error says the same again.
@@ -121,6 +133,8 @@ class Follower:
             for entry in flow["log"]:
                 if entry["seq"] > self.seq:
                     yield "step", entry
+            if flow["progress"]:
+                yield "progress", flow["progress"]
             if flow["status"] in OVER:
                 yield "flow", flow
                 return
@@ -147,10 +161,7 @@ class Follower:
 
 def quietly(talk: session.Session, id: str) -> Entry:
     """The flow once it is over, without a word about its steps."""
-    for event, data in Follower(talk, id).events():
-        if event == "flow":
-            return data
-    raise AssertionError("events end with the flow")
+    return Follower(talk, id, quiet=True).follow()
 
 
 def follow(talk: session.Session, id: str) -> Entry:

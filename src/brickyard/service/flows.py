@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from brickyard.core import clock, errors
 from brickyard.db import flows
 from brickyard.db.database import Row, Tx
 from brickyard.service.site import Caller, Site
 
+Event = Row | dict[str, Any] | None  # an entry of the log or the flow; its progress; a sign of life
 WATCHERS_MAX = 16  # each holds a thread of the server while it waits
 WATCH_S_MAX = 600.0
 LOOK_S_FIRST, LOOK_S_MAX = 0.02, 0.5
@@ -40,7 +42,8 @@ def show(site: Site, caller: Caller, id: str) -> tuple[Row, list[Row]]:
 
 
 def watch(site: Site, caller: Caller, id: str, after_seq: int = -1) -> Watch:
-    """Log entries after `after_seq` as they happen, None as a sign of life, and the flow itself once it is over.
+    """Log entries after `after_seq` as they happen, how far a step is that takes long, None as a sign of life, and the
+    flow itself once it is over.
 
     Looks at the database again and again and holds no connection between; ends after WATCH_S_MAX in any case.
     """
@@ -53,13 +56,13 @@ def watch(site: Site, caller: Caller, id: str, after_seq: int = -1) -> Watch:
 class Watch:
     """The entries, and the place among the watchers, which is given back even if nothing was ever read."""
 
-    def __init__(self, entries: Iterator[Row | None]) -> None:
+    def __init__(self, entries: Iterator[Event]) -> None:
         self._entries, self._open = entries, True
 
-    def __iter__(self) -> Iterator[Row | None]:
+    def __iter__(self) -> Iterator[Event]:
         return self
 
-    def __next__(self) -> Row | None:
+    def __next__(self) -> Event:
         if not self._open:
             raise StopIteration
         try:
@@ -77,9 +80,9 @@ class Watch:
         self.close()
 
 
-def _look(site: Site, caller: Caller, id: str, seq: int) -> Iterator[Row | None]:
+def _look(site: Site, caller: Caller, id: str, seq: int) -> Iterator[Event]:
     start = told = clock.monotonic()
-    pause_s, waiting = LOOK_S_FIRST, threading.Event()
+    pause_s, waiting, progress = LOOK_S_FIRST, threading.Event(), None
     while clock.monotonic() - start < WATCH_S_MAX:
         flow, log = show(site, caller, id)  # the flow first: when it is over, its log is complete
         news = [entry for entry in log if entry.seq > seq]
@@ -89,6 +92,9 @@ def _look(site: Site, caller: Caller, id: str, seq: int) -> Iterator[Row | None]
             return
         if news:
             seq, pause_s, told = news[-1].seq, LOOK_S_FIRST, clock.monotonic()
+        elif flow.progress and flow.progress != progress:  # without news: the step has not ended since it was written
+            progress, told = flow.progress, clock.monotonic()
+            yield progress
         elif clock.monotonic() - told > HEARTBEAT_S:
             told = clock.monotonic()
             yield None

@@ -9,7 +9,6 @@ import msgspec
 from brickyard.api import own_queries
 from brickyard.api.request import Reply, Request
 from brickyard.api.views import own as views
-from brickyard.db.database import Row
 from brickyard.service import flows
 
 LIST, LIST_MAX = 100, 1000
@@ -29,7 +28,11 @@ def index(request: Request) -> Reply:
 
 
 def show(request: Request, id: str) -> Reply:
-    """Show a flow with its log, and the refusals if it found no place."""
+    """Show a flow with its log, and the refusals if it found no place.
+
+    `progress` is how far the step is that is done or undone now, if it takes long and can tell: of which brick or
+    device, and bytes. It is renewed once a second.
+    """
     row, log = flows.show(request.site, request.caller, id)
     return Reply(200, {**views.flow(row), "log": [views.entry(entry) for entry in log]})
 
@@ -37,7 +40,8 @@ def show(request: Request, id: str) -> Reply:
 def events(request: Request, id: str) -> Reply:
     """The log of a flow as server-sent events: `step` for each entry as it happens, `flow` when it is over.
 
-    After a break, Last-Event-ID continues where it was.
+    Between them, `progress` tells how far a step is that takes long. It has no id: after a break, Last-Event-ID
+    continues the entries where they were.
     """
     last = request.headers.get("LAST-EVENT-ID")
     after = own_queries.number({"Last-Event-ID": last}, "Last-Event-ID", 0, 0, SEQ_MAX) if last else -1
@@ -62,9 +66,11 @@ class Stream:
         self._entries.close()
 
 
-def _event(row: Row | None) -> bytes:
+def _event(row: flows.Event) -> bytes:
     if row is None:
         return b": still here\n\n"
+    if isinstance(row, dict):
+        return b"event: progress\ndata: %s\n\n" % msgspec.json.encode(views.progress(row))
     if hasattr(row, "seq"):
         return b"id: %d\nevent: step\ndata: %s\n\n" % (row.seq, msgspec.json.encode(views.entry(row)))
     return b"event: flow\ndata: %s\n\n" % msgspec.json.encode(views.flow(row))
