@@ -73,12 +73,12 @@ def test_options_of_qcow2_work(tmp_path: Path, cluster_size: str, preallocation:
 @pytest.mark.parametrize("name", registry.FOREIGN)
 def test_older_names_are_ours_with_a_warning(name: str) -> None:
     ours = brick.canonical(name)
-    assert ours.name in registry.DRIVERS or ours.name in registry.NOT_YET
+    assert ours.name in registry.DRIVERS
     assert ours.warning is not None
     assert ours.name in ours.warning
 
 
-@pytest.mark.parametrize("name", [*registry.REMOTE, *registry.NOT_YET, "floppy", ""])
+@pytest.mark.parametrize("name", [*registry.REMOTE, "floppy", ""])
 def test_drivers_that_are_not_here_are_refused_with_those_that_are(name: str) -> None:
     with pytest.raises(errors.Invalid, match="raw, qcow2, vdi, memory"):
         brick.load(name, {})

@@ -218,7 +218,7 @@ class DeathContract:
         for _ in range(self.rounds):
             self._kill_a_worker(ready, image, chance.uniform(0.0, self.killed_within_s))
             driver = self.guarded(ready)
-            names = {found.name for found in driver.list()}
+            names = {found.name for found in driver.list() if not found.wiping}
             self._check_order(driver)
             assert {SOURCE.name, SNAPSHOT.name} <= names
             assert holds(driver, SNAPSHOT.name, 1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from brickyard.brick import memory, qcow2, raw, vdi
+from brickyard.brick.disks.driver import DiskDriver
 from brickyard.brick.driver import Driver
 from brickyard.brick.guard import Guard
 from brickyard.brick.lvm.thick import ThickDriver
@@ -136,12 +137,34 @@ def _lvm(options: Options) -> Driver:
         return _lvm_thin(options)
     group, uuid = options.text("volume_group", USUAL_GROUP), options.text("volume_group_uuid", "")
     devices, raid1 = options.paths("devices"), options.flag("raid1", False)
+    rate = _wipe_rate(options)
+    options.finish()
+    return ThickDriver(group, uuid=uuid or None, devices=devices, raid1=raid1, wipe_rate_bytes_s=rate)
+
+
+def _wipe_rate(options: Options) -> int | None:
+    """Bytes per second; None: as fast as it goes."""
     rate_mib = options.text("wipe_rate_mib", "")
     if rate_mib and not re.fullmatch(r"[1-9][0-9]{0,6}", rate_mib):
         raise options.wrong("wipe_rate_mib", rate_mib, "a whole number of MiB from 1")
+    return int(rate_mib) * MIB if rate_mib else None
+
+
+def _disk(options: Options) -> Driver:
+    older = options.paths("available_devices")
+    return _disks(options, older, whole=True)
+
+
+def _partition(options: Options) -> Driver:
+    return _disks(options, (), whole=False)
+
+
+def _disks(options: Options, older: tuple[str, ...], *, whole: bool) -> Driver:
+    devices, rate = options.paths("devices") or older, _wipe_rate(options)
+    if not devices:
+        raise options.wrong("devices", "", "absolute paths of disks with commas between them, at least one")
     options.finish()
-    rate = int(rate_mib) * MIB if rate_mib else None
-    return ThickDriver(group, uuid=uuid or None, devices=devices, raid1=raid1, wipe_rate_bytes_s=rate)
+    return DiskDriver(devices, whole=whole, wipe_rate_bytes_s=rate)
 
 
 def _lvm_thin(options: Options) -> Driver:
@@ -176,10 +199,9 @@ DRIVERS: dict[str, Callable[[Options], Driver]] = {
     "memory": _memory,
     "lvm": _lvm,
     "lvm-thin": _lvm_thin,
+    "disk": _disk,
+    "partition": _partition,
 }
-
-# Names that are settled, of drivers that this release does not contain.
-NOT_YET = ("disk",)
 
 # What older configurations call local storage, and what it is here.
 FOREIGN = {
@@ -212,7 +234,7 @@ class Canonical:
 
 def canonical(driver_name: str) -> Canonical:
     """Our name of a driver, with a warning where the configuration uses an older one. Invalid if nobody knows it."""
-    if driver_name in DRIVERS or driver_name in NOT_YET:
+    if driver_name in DRIVERS:
         return Canonical(driver_name)
     if ours := FOREIGN.get(driver_name):
         return Canonical(ours, f"volume_driver {driver_name} is an older name: write {ours}")
@@ -233,13 +255,6 @@ def load(driver_name: str, options: Mapping[str, str]) -> Guard:
     name = canonical(driver_name)
     if name.warning:
         LOG.warning(name.warning)
-    if name.name not in DRIVERS:
-        allowed = ", ".join(DRIVERS)
-        raise errors.Invalid(
-            f"driver {name.name} is not part of this release; use one of {allowed}",
-            field="volume_driver",
-            allowed=allowed,
-        )
     driver = DRIVERS[name.name](Options(name.name, options))
-    place = options.get("path") or options.get("volume_group")
+    place = options.get("path") or options.get("volume_group") or options.get("devices")
     return Guard(driver, f"{name.name}:{place}" if place else name.name)

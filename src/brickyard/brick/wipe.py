@@ -101,9 +101,10 @@ def erase(
         region = Region(descriptor, path, begin, size_bytes)
         methods, pace = _methods(descriptor), Pace(rate_bytes_s)
         position = min(max(begin, start), size_bytes)
+        told = _only_forward(progress)
         for number, (method, act) in enumerate(methods):
             try:
-                _pass(region, act, position, pace, note, progress)
+                _pass(region, act, position, pace, note, told)
                 return method, _verify(region)
             except Unable as why:
                 if number == len(methods) - 1:
@@ -114,6 +115,20 @@ def erase(
                 if note is not None:
                     note(position)
     raise AssertionError  # the last method returns or raises
+
+
+def _only_forward(progress: Progress | None) -> Progress | None:
+    """Progress never goes back, not even when a second method begins at the beginning."""
+    if progress is None:
+        return None
+    furthest = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal furthest
+        furthest = max(furthest, done)
+        progress(furthest, total)
+
+    return tell
 
 
 def reads_as_zeros(path: str, begin: int, end: int) -> str | None:

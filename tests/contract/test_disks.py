@@ -1,0 +1,85 @@
+"""Partitions and whole disks keep the contract, on loop devices whose sectors all held something before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brickyard.brick.disks import disk as disks
+from brickyard.brick.disks import gpt
+from brickyard.brick.disks.driver import DiskDriver
+
+from . import loops
+from .adoption import AdoptionContract
+from .content import MIB, SIZE
+from .suite import DriverContract
+
+pytestmark = pytest.mark.root
+FORMER = b"former owner's\n\0" * 256
+
+
+class DiskContract(DriverContract, AdoptionContract):
+    whole: bool
+    sizes: tuple[int, ...]
+    sizes_ready: tuple[int, ...]
+
+    @pytest.fixture(autouse=True)
+    def _loops(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+        yield
+        loops.forget_all()
+
+    def make(self, pool: Path) -> DiskDriver:
+        if pool not in loops.DISKS:
+            sizes = self.sizes_ready if pool.name == "ready" else self.sizes
+            loops.new_pool(pool, "under test", sizes, dirty=FORMER)
+        return DiskDriver(loops.DISKS[pool], whole=self.whole)
+
+    def duplicate(self, pool: Path, copy: Path) -> None:
+        loops.duplicate(pool, copy)
+
+    def forget(self, pool: Path) -> None:
+        loops.forget(pool)
+
+    def leftovers(self, pool: Path) -> list[str]:
+        left = []
+        for path in loops.DISKS[pool]:
+            with disks.opened(path) as disk:
+                left += [e.name for e in disk.table.entries.values() if e.type != disks.LABELS]
+        return left
+
+    def strange(self, pool: Path, name: str) -> None:
+        driver = self.make(pool)
+        place = next(d for d in loops.DISKS[pool] if _is_empty(d) or not driver._pool.whole)
+        with disks.changing(place) as disk:
+            begin = disk.free()[0][0]
+            kind = disks.TYPES["volume"] if name.startswith("volume-") else gpt.uuid.uuid4()
+            size = disk.table.sector_bytes
+            entry = gpt.entry(
+                kind, gpt.uuid.uuid4(), begin // size, (begin + SIZE) // size - 1, name.removeprefix("volume-")
+            )
+            number = disk.table.vacant()
+            assert number is not None
+            disk.commit(disk.table.with_entry(number, entry), [])
+            disk.show(number)
+        with open(f"{place}p{number}", "r+b") as file:
+            file.write(b"\3" * MIB)
+            file.write(bytes(SIZE - MIB))
+
+
+def _is_empty(path: str) -> bool:
+    with disks.opened(path) as disk:
+        return len(disk.table.entries) == 1
+
+
+class TestPartition(DiskContract):
+    whole = False
+    sizes = (24 * MIB,) * 17
+    sizes_ready = (24 * MIB,) * 5
+
+
+class TestDisk(DiskContract):
+    whole = True
+    sizes = (20 * MIB,) * 20
+    sizes_ready = (20 * MIB,) * 5
