@@ -26,7 +26,6 @@ MIB = 1024 * 1024
 GIB = 1024**3
 REFERENCE = re.compile(r"(?<!\$)\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 REFERENCES_DEEP = 8
-DATABASE = re.compile(r"(postgresql\+psycopg|(mysql|mariadb)\+pymysql)://[^/]*/.+")
 
 
 KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
@@ -40,6 +39,7 @@ KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
     "choice": lambda option: types.String(choices=list(option.choices)),
     "json": lambda option: options.json_object,
     "regex": lambda option: options.regex,
+    "database": lambda option: options.database_url,
 }
 
 
@@ -99,7 +99,9 @@ def value(where: str, option: options.Option, text: str | None) -> Any:
         return KINDS[option.kind](option)(text)
     except (ValueError, TypeError, RecursionError, re.error) as error:
         raise errors.Invalid(
-            f"{where} {option.name} is {text!r}; allowed: {option.allowed}", field=option.name, allowed=option.allowed
+            f"{where} {option.name} is {options.without_password(text)!r}; allowed: {option.allowed}",
+            field=option.name,
+            allowed=option.allowed,
         ) from error
 
 
@@ -233,18 +235,7 @@ def _database_url(read: Files, state_dir: Path) -> str:
     url: str | None = read.value("database", "connection")
     if url is None:
         return f"sqlite:///{state_dir / 'brickyard.db'}"
-    if not url.startswith("sqlite:////") and not DATABASE.match(url):
-        read.wrong(
-            "database",
-            f"connection is {_without_password(url)!r}; allowed: sqlite:////absolute/path, "
-            "postgresql+psycopg://user:password@host/name, mysql+pymysql://user:password@host/name",
-            name="connection",
-        )
     return url
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"://[^@/]*@", "://…@", url)
 
 
 def _is_loopback(host: str) -> bool:

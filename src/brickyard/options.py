@@ -17,6 +17,7 @@ from typing import Any
 from brickyard.core import settings
 
 DEFAULT, BACKEND = "DEFAULT", "BACKEND"
+DATABASE = re.compile(r"sqlite:////.+|(postgresql\+psycopg|(mysql|mariadb)\+pymysql)://[^/]*/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Option:
             "port": "a port from 1 to 65535",
             "json": "a JSON object",
             "regex": "a regular expression",
+            "database": "sqlite:////absolute/path, postgresql+psycopg://user:password@host/name or "
+            "mysql+pymysql://user:password@host/name",
         }.get(self.kind, "text")
         if self.minimum is not None and self.maximum is not None:
             return f"{words} from {self.minimum:g} to {self.maximum:g}"
@@ -78,6 +81,16 @@ def finite(number: float | None) -> float:
     return number
 
 
+def database_url(text: str) -> str:
+    if not DATABASE.fullmatch(text):
+        raise ValueError("not a database")
+    return text
+
+
+def without_password(text: str) -> str:
+    return re.sub(r"://[^@/]*@", "://…@", text)
+
+
 def regex(text: str) -> str:
     re.compile(text)
     return text
@@ -109,7 +122,7 @@ TABLE: tuple[Option, ...] = (
     Option(DEFAULT, "conductor_threads", "number", "16", "Flows that run at the same time.", minimum=1, maximum=256),
     Option(DEFAULT, "image_max_gigabytes", "number", "64", "The largest image file that is accepted, in GiB.", minimum=1),
     *(Option(DEFAULT, quota_option(name), "number", str(limit), f"Default quota of a project: {name.replace('_', ' ')}; -1 is unlimited.", minimum=-1) for name, limit in settings.QUOTAS.items()),
-    Option("database", "connection", "text", None, "URL of the database: postgresql+psycopg://user:password@host/name or mysql+pymysql://… (also mariadb+pymysql). Default: SQLite, brickyard.db in the state directory."),
+    Option("database", "connection", "database", None, "URL of the database: postgresql+psycopg://user:password@host/name or mysql+pymysql://… (also mariadb+pymysql). Default: SQLite, brickyard.db in the state directory."),
     Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults."),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
     Option("host", "vcpus", "number", None, "Virtual processors for instances. Default: the machine's, less a sixteenth from eight up.", minimum=0),
@@ -135,6 +148,10 @@ GROUP = (
     ("raid1", "true: what is made is mirrored on two devices. Default: false."),
     ("lvm_type", "default, or thin, which means the driver lvm-thin."),
 )
+DISKS = (
+    ("devices", "Disks, as absolute paths with commas between them, that `brickyard pool create` prepared for this driver. Needed."),
+    ("wipe_rate_mib", "At most so many MiB per second are written to wipe. Default: no limit."),
+)
 # Options of the drivers: (name, help) each. The drivers themselves check the values when they load.
 DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
     "raw": (PATH, ("preallocate", "true: a volume takes its whole size at once. Default: false, sparse files.")),
@@ -151,6 +168,8 @@ DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
         ("autoextend_percent", "By how much of its size it grows then. Default: 0, never."),
         ("autoextend_keep_gib", "What is left free in the group when it grows, in GiB. Default: 0."),
     ),
+    "disk": (*DISKS, ("available_devices", "Older spelling of devices.")),
+    "partition": DISKS,
     "memory": (("capacity_gib", "Size of the simulated storage. Default: 1024."), ("preallocate", "true: behaves as thick storage. Default: false.")),
 }
 # fmt: on
@@ -169,7 +188,7 @@ UNUSED = (
 # fmt: on
 
 # Options of drivers whose names are settled and which this release does not contain: kept, for the day that it does.
-LATER = ("available_devices", *UNUSED)
+LATER = UNUSED
 
 
 def of_section(section: str) -> dict[str, Option]:

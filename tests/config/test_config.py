@@ -193,7 +193,7 @@ def test_the_table_has_the_options_that_the_driver_takes(driver: str) -> None:
         ("[DEFAULT]\nproject_id_regex = (\n", ["project_id_regex", "regular expression"]),
         ("[DEFAULT]\nauth_strategy = keystone\n", ["keystone", "none, token"]),
         ("[DEFAULT]\nservice_down_time = 5\n", ["service_down_time", "report_interval"]),
-        ("[database]\nconnection = mysql+pymysql://u:secret@h/x\n", ["connection", "mysql", "SQLite"]),
+        ("[database]\nconnection = mysql://u:secret@h/x\n", ["connection", "mysql", "sqlite:////absolute/path"]),
         ("[oslo_policy]\npolicy_file = /no/such/file\n", ["policy_file", "/no/such/file"]),
         ("[host]\nlabels = zone\n", ["labels", "name=value"]),
         ("[host]\nlabels = zone=a,zone=b\n", ["labels"]),
@@ -211,7 +211,12 @@ def test_a_mistake_is_answered_with_where_and_what_is_allowed(load: Load, text: 
 
 
 def test_a_password_of_the_database_is_not_repeated(load: Load) -> None:
-    assert "secret" not in refusal(load, "[database]\nconnection = mysql+pymysql://u:secret@h/x\n")
+    assert "secret" not in refusal(load, "[database]\nconnection = mysql://u:secret@h/x\n")
+
+
+def test_the_database_may_be_a_server(load: Load) -> None:
+    url = "mysql+pymysql://u:secret@h/x"
+    assert load(f"[database]\nconnection = {url}\n").database_url == url
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import states
-from brickyard.db import database, schema
+from brickyard.db import columns, database, schema
 from brickyard.db.database import Tx
 
 projects, quotas, quota_classes = schema.projects, schema.quotas, schema.quota_classes
@@ -26,7 +26,7 @@ def _used(noun: str, table: sa.Table, is_new: sa.ColumnElement[bool], gib: sa.Co
     """What a project uses of one kind of row: noun, type, whether it is still to come, number, GiB."""
     types = schema.volume_types
     typed = "volume_type_id" in table.c
-    name = types.c.name if typed else sa.cast(sa.null(), schema.NAME)
+    name = types.c.name if typed else sa.cast(sa.null(), columns.NAME)
     return (
         sa.select(sa.literal(noun).label("noun"), name.label("type"), is_new.label("is_new"), sa.func.count(), gib)
         .select_from(table.outerjoin(types, types.c.id == table.c.volume_type_id) if typed else table)
