@@ -93,3 +93,15 @@ def test_a_slot_is_taken_whatever_the_guest_says_of_its_buses(real: Rig) -> None
     found = places(real, guest.id)
     assert len(found) == len({bus for bus, _ in found}) == PORTS
     assert {number for _, number in found} == {"0"}
+
+
+def test_a_disk_that_is_wanted_back_before_the_guest_is_up_comes_back(real: Rig) -> None:
+    guest, disk = real.guest(), real.disk()
+    host = qemu.Qemu(real.directory / "state", accel="tcg", detach_s=60)  # a loaded machine boots slowly
+    host.boot(guest)
+    assert host.attach(guest.id, disk) is Did.CHANGED
+    assert "brickyard: " not in host.console(guest.id)
+    assert host.detach(guest.id, disk.serial) is Did.CHANGED
+    assert real.serials(guest.id) == ()
+    assert host.attach(guest.id, disk) is Did.CHANGED
+    real.until(guest.id, f"disk {disk.serial[:20]} wrote", timeout_s=READY_S)

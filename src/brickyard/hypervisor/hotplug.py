@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from brickyard.core import errors
+from brickyard.core import clock, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import arguments, disks, qmp
 from brickyard.hypervisor.machine import Disk
 
 UNPLUGGED = "DEVICE_DELETED"
 UNPLUG_REFUSED = "DEVICE_UNPLUG_GUEST_ERROR"
+ASK_AGAIN_S = 2.0  # QEMU takes the same request again after a second
 PERIPHERAL = "/machine/peripheral"  # the devices that were given an id
 
 
@@ -42,8 +43,7 @@ def detach(monitor: qmp.Monitor, id: str, serial: str, *, timeout_s: float) -> D
     if is_plugged:
         if not monitor.execute("query-status")["running"]:
             raise errors.GuestError(f"guest {id} is paused and cannot release disk {serial}; resume it, then repeat")
-        _ask_for(monitor, device)
-        event = monitor.wait(frozenset({UNPLUGGED, UNPLUG_REFUSED}), device, timeout_s=timeout_s)
+        event = _released(monitor, device, timeout_s)
         if event != UNPLUGGED and serial in serials(monitor):
             why = "refused" if event == UNPLUG_REFUSED else f"did not within {timeout_s:g} s"
             raise errors.GuestError(
@@ -63,6 +63,18 @@ def resized(monitor: qmp.Monitor, id: str, serial: str, size_bytes: int) -> Did:
     disks.check_growth(node["drv"], serial)
     monitor.execute("block_resize", {"node-name": node["node-name"], "size": size_bytes})
     return Did.CHANGED
+
+
+def _released(monitor: qmp.Monitor, device: str, timeout_s: float) -> str | None:
+    """Ask for a device until there is an answer: UNPLUGGED, UNPLUG_REFUSED, or None when time is up.
+
+    Once is not enough: a guest in its firmware does not hear it, and its kernel is not told when it comes up.
+    """
+    deadline, event = clock.monotonic() + timeout_s, None
+    while event is None and (left_s := deadline - clock.monotonic()) > 0:
+        _ask_for(monitor, device)
+        event = monitor.wait(frozenset({UNPLUGGED, UNPLUG_REFUSED}), device, timeout_s=min(left_s, ASK_AGAIN_S))
+    return event
 
 
 def _ask_for(monitor: qmp.Monitor, device: str) -> None:
