@@ -328,7 +328,7 @@ def _canonical(driver: str) -> str:
 
 def _single(read: Files) -> dict[str, str]:
     """What [DEFAULT] says of the one backend that it describes."""
-    known = {*options.of_section(options.BACKEND), *options.LATER}
+    known = {*options.of_section(options.BACKEND), *options.UNUSED}
     known.update(name for driver in options.DRIVERS for name in options.of_driver(driver))
     return {name: read.text("DEFAULT", name) or "" for name in read.sections.get("DEFAULT", {}) if name in known}
 
@@ -381,7 +381,7 @@ def _driver_options(where: str, driver: str, texts: Mapping[str, str], warnings:
     }
     kept = {}
     for name, text in texts.items():
-        close = None if name in options.LATER else options.meant(name, known)
+        close = None if name in options.UNUSED else options.meant(name, known)
         if name in mine:
             kept[name] = text
         elif close:

@@ -187,9 +187,6 @@ UNUSED = (
 )
 # fmt: on
 
-# Options of drivers whose names are settled and which this release does not contain: kept, for the day that it does.
-LATER = UNUSED
-
 
 def of_section(section: str) -> dict[str, Option]:
     return {option.name: option for option in TABLE if option.section == section}

@@ -142,9 +142,10 @@ def test_volume_driver_in_DEFAULT_is_one_backend_with_the_options_of_DEFAULT(loa
 
 @pytest.mark.parametrize("older", sorted(registry.FOREIGN))
 def test_older_driver_names_are_mapped_with_a_warning(load: Load, older: str) -> None:
-    settings = load(f"[DEFAULT]\nvolume_driver = {older}\nvolume_group = cinder-volumes\n")
+    option = "available_devices" if registry.FOREIGN[older] == "disk" else "volume_group"
+    settings = load(f"[DEFAULT]\nvolume_driver = {older}\n{option} = /dev/vdb\n")
     assert settings.node.backends[0].driver == registry.FOREIGN[older]
-    assert settings.node.backends[0].options["volume_group"] == "cinder-volumes"
+    assert settings.node.backends[0].options[option] == "/dev/vdb"
     assert any(older in warning for warning in settings.warnings)
 
 

@@ -161,9 +161,9 @@ def _partition(options: Options) -> Driver:
 
 def _disks(options: Options, older: tuple[str, ...], *, whole: bool) -> Driver:
     devices, rate = options.paths("devices") or older, _wipe_rate(options)
+    options.finish()
     if not devices:
         raise options.wrong("devices", "", "absolute paths of disks with commas between them, at least one")
-    options.finish()
     return DiskDriver(devices, whole=whole, wipe_rate_bytes_s=rate)
 
 
