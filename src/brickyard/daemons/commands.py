@@ -52,7 +52,7 @@ def serve(state_dir: Path | None, files: tuple[Path, ...], listen: str | None, p
 
 @click.group()
 def db() -> None:
-    """The database: bring it to this release, or see whether it is there."""
+    """The database: bring it to this release, see whether it is there, or rebuild it from the disks."""
 
 
 @db.command()
@@ -75,6 +75,29 @@ def check(state_dir: Path | None, files: tuple[Path, ...]) -> None:
     with _database(state_dir, files) as database:
         migrate.check(database)
         click.echo(f"revision {migrate.head()}")
+
+
+@db.command()
+@where
+@click.option("--dry-run", is_flag=True, help="Say what would come back, and write nothing.")
+@click.pass_context
+def rebuild(ctx: click.Context, state_dir: Path | None, files: tuple[Path, ...], dry_run: bool) -> None:
+    """Bring volumes and snapshots back from the disks, after the database was lost.
+
+    The service must not run. What is in the database already stays as it is, so this may be repeated. Exit code 1 if
+    something that says it is ours could not be taken.
+    """
+    with _told():
+        from brickyard.daemons import rebuild as work
+        from brickyard.daemons import serve as daemon
+        from brickyard.daemons import state_dir as directory
+
+        settings = _settings(state_dir, files)
+        directory.prepare(settings.state_dir)
+        with directory.held(settings.state_dir), _upgraded(state_dir, files) as database:
+            outcome = work.run(database, daemon.make_node(settings, database), dry_run=dry_run)
+    work.show(outcome, ctx.find_root().obj["form"], dry_run=dry_run)
+    ctx.exit(0 if outcome.complete else 1)
 
 
 @click.group()

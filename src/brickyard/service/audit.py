@@ -15,7 +15,7 @@ from typing import Any
 from brickyard.core import clock, errors
 from brickyard.core import pools as pool_names
 from brickyard.core.bricks import Found
-from brickyard.db import audit
+from brickyard.db import audit, hosts
 from brickyard.db.audit import Records
 from brickyard.db.database import Row, Tx
 from brickyard.flows import repair_adopt, repair_host, repair_records, repair_remove
@@ -83,6 +83,11 @@ def repair(
 def take_over(site: Site, caller: Caller, pool: Row) -> list[str]:
     """Give the bricks of a pool that was just made their rows back, where they say whose they are; the flows' ids."""
     started: dict[str, str] = {}
+    try:
+        if not site.world.nodes[pool.host].bricks(pool_names.parse(pool.name).backend):
+            return []
+    except errors.Unavailable:
+        return []  # it is not served yet, or not now; an audit finds them later
     for finding in look(site):
         if finding.difference.repair is Repair.ADOPT and finding.difference.pool_id == pool.id:
             _start(site, caller, replace(finding, action=Repair.ADOPT), started)
@@ -172,8 +177,10 @@ def _seen(site: Site, records: Records) -> Seen:
             guests[host.name] = site.world.nodes[host.name].guests()
         except errors.BrickyardError as error:
             unseen[host.name] = error.message
-    silent = {row.name for row in records.backends} - {pool.backend for pool in records.pools.values()}
-    unseen.update({row.name: row.why_down or "it has never reported" for row in records.backends if row.name in silent})
+    shown = {pool.backend for pool in records.pools.values()}
+    for row in records.backends:
+        if row.name not in shown and row.why_down != hosts.BEING_MADE:
+            unseen[row.name] = row.why_down or "it has never reported"
     return Seen(bricks, leftovers, guests, unseen)
 
 

@@ -10,7 +10,7 @@ from brickyard.core import clock, errors
 from brickyard.db import hosts as rows
 from brickyard.db import overviews
 from brickyard.db.database import Row
-from brickyard.service import new_pools, pool_devices, pools
+from brickyard.service import audit, new_pools, pool_devices, pools
 
 LISTS = ("devices", "wipe")
 
@@ -36,6 +36,7 @@ def create(request: Request) -> Reply:
     new, 200 when it was there already, 409 with what was found when a device is not empty."""
     given: dict[str, Any] = {name: tuple(value) if name in LISTS else value for name, value in request.body.items()}
     row, new = pools.create(request.site, request.caller, new_pools.NewPool(**given))
+    audit.take_over(request.site, request.caller, row)
     return _shown(request, 201 if new else 200, row)
 
 

@@ -1,0 +1,37 @@
+"""A service with real guests, and the tiny image that they boot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brickyard.brick import shell
+
+from .service import Service, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    cache = Path(os.environ.get("BRICKYARD_CACHE") or Path.home() / ".cache" / "brickyard")
+    shell.run([str(ROOT / "scripts" / "tiny-image"), str(cache / "tiny")], timeout_s=600)
+    return cache / "tiny"
+
+
+@pytest.fixture
+def service(tmp_path: Path, tiny: Path) -> Iterator[Service]:
+    made = Service(tmp_path)
+    made.start()
+    made.prepare(tiny)
+    yield made
+    if made.process is not None and made.process.poll() is not None:
+        made.start()
+    for instance in made.get("/v1/instances")["instances"]:
+        made.http.delete(f"/v1/instances/{instance['id']}")
+    until(lambda: not made.guests(), "every guest has ended")
+    assert made.kill(15) == 0
+    made.http.close()
