@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from rich import console, progress, progress_bar, text
+from rich import console, progress, progress_bar, table, text
 
 from brickyard.cli import tables
 
@@ -84,4 +84,6 @@ def still(screen: console.Console, found: Mapping[str, Any]) -> None:
     """The bar of this moment, on a terminal."""
     if screen.is_terminal:
         total, done = max(1, found["total_bytes"]), found["done_bytes"]
-        screen.print(progress_bar.ProgressBar(total=total, completed=done, width=STATIC_COLUMNS))
+        line = table.Table.grid(padding=(0, 1))
+        line.add_row(progress_bar.ProgressBar(total=total, completed=done, width=STATIC_COLUMNS))
+        screen.print(line)

@@ -13,7 +13,7 @@ COLUMNS = (
     Column("ID", lambda row: row["id"], whole=True),
     Column("Flow", lambda row: row["name"], whole=True),
     Column("Status", lambda row: row["status"], whole=True),
-    Column("Progress", lambda row: f"{row['progress']['percent']} %" if row["progress"] else "", right=True, wide=True),
+    Column("Done", lambda row: _done(row), right=True, wide=True, whole=True),
     Column("Begun", lambda row: tables.short(row["created_at"]), whole=True),
     Column("Resource", lambda row: row["resource_id"], wide=True, whole=True),
 )
@@ -48,8 +48,8 @@ def list_(talk: session.Session, open_: bool, all_projects: bool, limit: int) ->
 def show(talk: session.Session, flow: str) -> None:
     """Show a flow with its log, and the refusals if it found no place."""
     found = talk.get(f"/v1/flows/{session.segment(flow)}")
-    facts = [(column.heading, column.cell(found)) for column in COLUMNS if column.heading != "Progress"]
-    facts += [("Progress", bars.amount(found["progress"]))] if found["progress"] else []
+    facts = [(column.heading, column.cell(found)) for column in COLUMNS if column.heading != "Done"]
+    facts += [("Done", bars.amount(found["progress"]))] if found["progress"] else []
     facts += [("Finished", tables.short(found["finished_at"]))]
     facts += [("Error", found["error"])] if found["error"] else []
     tables.one(talk.form, found, facts)
@@ -69,6 +69,11 @@ def watch(talk: session.Session, flow: str) -> None:
     """Show the steps of a flow as they happen, until it is over; exit code 1 if it failed."""
     found = steps.follow(talk, session.segment(flow))
     tables.say(talk.form, f"{found['name']} is done", found)
+
+
+def _done(row: dict[str, Any]) -> str:
+    """How far the step of a flow is that runs now."""
+    return f"{row['progress']['percent']} %" if row["progress"] else ""
 
 
 def _what(data: dict[str, Any] | None) -> str:

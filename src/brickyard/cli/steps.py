@@ -82,11 +82,10 @@ class Follower:
 
     def _note(self, entry: Entry, waiting: bars.Waiting) -> None:
         self.unwinding = entry["event"] in ("failed", "undone")
+        waiting.says("undoing" if self.unwinding else self._doing(entry["step"]))
         if not self.quiet:
             self.tell(entry)
         self.seq, self.before = entry["seq"], entry["at"]
-        if entry["event"] == "started" or self.unwinding:
-            waiting.says("undoing" if self.unwinding else self._doing(entry["step"]))
 
     def _doing(self, step: str) -> str:
         return f"undoing {step}" if self.unwinding else DOING.get(step, step)
