@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from tests import engines, world
-from tests.flows import scenarios, soundness
-from tests.flows.scenarios import SCENARIOS, Hands, Scenario
+from tests.flows import disk_scenarios, scenarios, soundness
+from tests.flows.scenarios import Hands, Scenario
 
 from brickyard.core import errors
 from brickyard.db import database, flows
 from brickyard.flows import catalogue, engine
 from brickyard.hypervisor import memory
 
+SCENARIOS = (*scenarios.SCENARIOS, *disk_scenarios.SCENARIOS)
 POINTS = [(s, step.name) for s in SCENARIOS for step in catalogue.FLOWS[s.flow].steps]
 NAMES = [f"{scenario.flow}-{SCENARIOS.index(scenario)}-{step}" for scenario, step in POINTS]
 
@@ -65,6 +66,7 @@ def bench(tmp_path: Path, shared_db: database.Database) -> Iterator[Bench]:
     hands.site, hands.catalogue = site, catalogue.FLOWS
     yield Bench(site, hands, tmp_path / "raw")
     site.db.close()
+    disk_scenarios.detach(tmp_path)
 
 
 def at(where: str, step: str, act: Callable[[], None], times: int = 10**9) -> engine.Probe:

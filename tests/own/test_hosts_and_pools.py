@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 
+from brickyard.db import hosts
 from brickyard.service import reports
 
 
@@ -104,6 +105,71 @@ def test_wrong_pools_are_refused_with_the_field_and_what_is_allowed(api, tmp_pat
     assert [pool["name"] for pool in api.json("GET", "/v1/pools")["pools"]] == ["h1@raw#raw"]
 
 
+def test_the_pools_of_a_host_that_is_silent_are_down(api):
+    with api.site.db.begin() as tx:
+        hosts.update_host(tx, hosts.find_host(tx, "h1").id, heartbeat_at="2020-01-01T00:00:00.000000")
+    assert not api.json("GET", "/v1/hosts/h1")["up"]
+    for pool in (api.json("GET", "/v1/pools/h1@raw"), *api.json("GET", "/v1/pools")["pools"]):
+        assert not pool["up"]
+        assert "h1 has not reported since 2020-01-01" in pool["why_down"]
+    reports.record(api.site.db, api.site.world.nodes["h1"].report())
+    assert api.json("GET", "/v1/pools/h1@raw")["up"]
+
+
+def test_what_does_not_make_a_pool_of_devices_is_refused_by_field(api, tmp_path):
+    new = {"host": "h1", "name": "fast", "driver": "lvm", "devices": ["/dev/null"]}
+    path = str(tmp_path / "x")
+    for change, field, word in (
+        ({"devices": ["null"]}, "devices", "/dev/"),
+        ({"devices": ["/dev/../etc/passwd"]}, "devices", "/dev/"),
+        ({"devices": ["/dev/a,/dev/b"]}, "devices", "/dev/"),
+        ({"devices": []}, "devices", ""),
+        ({"devices": ["/dev/null"]}, "devices", "not a block device"),
+        ({"devices": ["/dev/brickyard-nothing"]}, "devices", "there is no device"),
+        ({"path": path}, "path", "devices"),
+        ({"driver": "raw"}, "devices", "path"),
+        ({"driver": "raw", "devices": None, "path": path, "wipe": ["x"]}, "wipe", "devices"),
+        ({"driver": "raw", "devices": None, "path": path, "raid1": True}, "raid1", "lvm"),
+        ({"devices": None}, "devices", "volume_group"),
+        ({"volume_group": "vg"}, "volume_group", "not of both"),
+        ({"devices": None, "volume_group": "-x"}, "volume_group", "letters"),
+        ({"devices": None, "volume_group": "vg", "thin_pool": "p"}, "thin_pool", "lvm-thin"),
+        ({"devices": None, "volume_group": "vg", "raid1": True}, "raid1", "devices"),
+        ({"raid1": True}, "devices", "two devices"),
+        ({"options": {"thin_pool": "x"}}, "options", "thin_pool"),
+        ({"options": {"made": True}}, "options", "made"),
+    ):
+        body = {key: value for key, value in {**new, **change}.items() if value is not None}
+        error = api.fault("POST", "/v1/pools", body)
+        assert error["field"] == field, (change, error)
+        assert word in error["message"], (change, error)
+    assert [pool["name"] for pool in api.json("GET", "/v1/pools")["pools"]] == ["h1@raw#raw"]
+
+
+def test_a_pool_that_is_no_pool_of_devices_gets_none(api, tmp_path):
+    for method, path, more in (
+        ("POST", "/v1/pools/h1@raw/devices", {"body": {"device": "/dev/null"}}),
+        ("POST", "/v1/pools/h1@raw/drain", {"body": {"device": "/dev/null"}}),
+        ("DELETE", "/v1/pools/h1@raw/devices", {"params": {"device": "/dev/null"}}),
+    ):
+        assert "configuration" in api.fault(method, path, status=409, **more)["message"]
+    api.json("POST", "/v1/pools", {"host": "h1", "name": "x", "driver": "raw", "path": str(tmp_path / "x")}, 201)
+    assert "devices" in api.fault("POST", "/v1/pools/h1@x/devices", {"device": "/dev/null"})["message"]
+    assert api.fault("DELETE", "/v1/pools/h1@x/devices")["field"] == "device"
+    assert api.fault("POST", "/v1/pools/h1@x/drain", {"device": "null"})["field"] == "device"
+
+
+def test_the_disks_of_a_host_are_listed(api):
+    for device in api.json("GET", "/v1/hosts/h1/devices")["devices"]:
+        assert device["path"].startswith("/dev/")
+        assert device["confirmation"] in (device["serial"], device["path"])
+    api.fault("GET", "/v1/hosts/h9/devices", status=404)
+
+
+def test_a_configured_pool_says_where_it_lies(api, tmp_path):
+    assert api.json("GET", "/v1/pools/h1@raw")["path"] == str(tmp_path / "raw")
+
+
 def test_a_configured_pool_is_neither_remade_nor_deleted(api, tmp_path):
     new = {"host": "h1", "name": "raw", "driver": "raw", "path": str(tmp_path / "other")}
     assert "configuration" in api.fault("POST", "/v1/pools", new, 409)["message"]
@@ -152,7 +218,7 @@ def test_a_pool_is_deleted_while_volumes_are_created_there(api, tmp_path):
 
 def test_only_administrators_see_and_change_hosts_and_pools(projects, tmp_path):
     new = {"host": "h1", "name": "fast", "driver": "raw", "path": str(tmp_path / "fast")}
-    for path in ("/v1/hosts", "/v1/pools", "/v1/hosts/h1", "/v1/pools/h1@raw"):
+    for path in ("/v1/hosts", "/v1/pools", "/v1/hosts/h1", "/v1/hosts/h1/devices", "/v1/pools/h1@raw"):
         projects["ann"].fault("GET", path, status=403)
     projects["ann"].fault("PATCH", "/v1/hosts/h1", {"enabled": False}, 403)
     projects["ann"].fault("POST", "/v1/pools", new, 403)

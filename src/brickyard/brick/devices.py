@@ -90,8 +90,12 @@ def list_devices() -> list[Device]:
     devices = []
     for facts in listed:
         if facts["type"] in KINDS and int(facts["size"] or 0) > 0:
-            with contextlib.suppress(errors.NotFound):  # it has just been pulled out
-                devices.append(inspect(f"/dev/{facts['kname'].replace('!', '/')}"))
+            path = f"/dev/{facts['kname'].replace('!', '/')}"
+            try:
+                devices.append(inspect(path))
+            except (errors.NotFound, errors.ToolFailed, OSError):
+                if os.path.exists(path) and _number(path, "size"):
+                    raise  # it has not just been pulled out
     return devices
 
 
@@ -110,9 +114,10 @@ def claim(path: str, *, serial: str | None = None) -> Device:
                 f"{path} is in use: {'; '.join(device.found)}; let it go first, no permission overrides this",
                 device.found,
             )
-        if device.found and serial != device.confirmation:
+        allowed = serial == device.confirmation or (device.serial is None and serial == path)
+        if device.found and not allowed:
             raise _refused(path, device, serial)
-        if serial is not None and serial != device.confirmation:
+        if serial is not None and not allowed:
             raise errors.Invalid(
                 f"{path} is not the device that is meant: its serial is {device.confirmation} and not {serial}; "
                 "look at `lsblk -o PATH,SERIAL`",

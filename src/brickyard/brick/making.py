@@ -13,6 +13,7 @@ from typing import Protocol
 
 from brickyard.brick import devices as disks_of_host
 from brickyard.brick.devices import Device
+from brickyard.brick.disks import disk, preparing
 from brickyard.brick.driver import Progress
 from brickyard.brick.lvm import groups, reports
 from brickyard.brick.lvm.command import Lvm
@@ -180,7 +181,8 @@ class Groups:
 
     def extend(self, options: Mapping[str, str], device: str) -> Options:
         groups.extend(options["volume_group"], device, uuid=options["volume_group_uuid"])
-        return {"devices": ",".join([*(one for one in listed(options) if not _same(one, device)), device])}
+        known = listed(options)
+        return {"devices": ",".join(known if _has(options, device) else [*known, device])}
 
     def drain(self, options: Mapping[str, str], device: str, progress: Progress | None) -> Did:
         try:
@@ -217,12 +219,92 @@ def _thin_pool(group: reports.Group, name: str | None) -> str:
     return meant
 
 
-KINDS: dict[str, Kind] = {"lvm": Groups(thin=False), "lvm-thin": Groups(thin=True)}
-
-
 def _group(name: str) -> str:
     """Never a name that something in /dev has already."""
     return f"brickyard-{name}"
+
+
+# whole disks and partitions --------------------------------------------------------------------------------------
+
+
+class Disks:
+    """Disks with a partition table and labels of ours. A brick lies on one of them, and cannot be moved to another."""
+
+    def __init__(self, driver: str) -> None:
+        self._driver = driver
+
+    def find(self, name: str, devices: Sequence[str]) -> bool:
+        return any((preparing.facts(device) or {}).get("pool") == name for device in devices)
+
+    def make(self, name: str, devices: Sequence[str], *, raid1: bool) -> Options:
+        if raid1:
+            raise errors.Invalid(f"driver {self._driver} keeps nothing twice: use lvm or lvm-thin", field="raid1")
+        for device in devices:
+            preparing.prepare(device, pool=name, driver=self._driver)
+        return {"devices": ",".join(devices)}
+
+    def unmake(self, name: str, devices: Sequence[str]) -> Did:
+        done = [
+            preparing.forget(device, pool=name, driver=self._driver)
+            for device in devices
+            if (preparing.facts(device) or {}).get("pool") == name
+        ]
+        return Did.CHANGED if Did.CHANGED in done else Did.ALREADY
+
+    def take_over(self, volume_group: str, thin_pool: str | None) -> Options:
+        raise errors.Invalid(f"driver {self._driver} lies on disks and on no volume group", field="volume_group")
+
+    def extend(self, options: Mapping[str, str], device: str) -> Options:
+        preparing.prepare(device, pool=self._pool(options, device), driver=self._driver)
+        known = listed(options)
+        return {"devices": ",".join(known if _has(options, device) else [*known, device])}
+
+    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None) -> Did:
+        if not preparing.facts(device):
+            return Did.ALREADY
+        with disk.opened(disks_of_host.resolve(device)) as opened:
+            names = [brick.name for brick in opened.bricks()]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            raise errors.DeviceInUse(
+                f"{device} holds {len(names)} bricks, which driver {self._driver} cannot move to another disk: delete "
+                f"them first: {shown}",
+                names,
+            )
+        return Did.ALREADY
+
+    def refill(self, options: Mapping[str, str], device: str) -> Did:
+        return Did.ALREADY
+
+    def remove_device(self, options: Mapping[str, str], device: str) -> Options:
+        left = [one for one in listed(options) if not _same(one, device)]
+        if not left:
+            raise errors.BrickError(f"{device} is the last device of the pool: delete the pool instead")
+        preparing.forget(device, pool=self._pool(options, device), driver=self._driver)
+        return {"devices": ",".join(left)}
+
+    def destroy(self, options: Mapping[str, str]) -> Did:
+        devices = listed(options)
+        name = self._pool(options, "")
+        for device in devices:
+            self.drain(options, device, None)  # of all, before the first is touched
+        done = [preparing.forget(device, pool=name, driver=self._driver) for device in devices]
+        return Did.CHANGED if Did.CHANGED in done else Did.ALREADY
+
+    def _pool(self, options: Mapping[str, str], device: str) -> str:
+        """The pool that the disks of these options say they belong to; `device` is asked last."""
+        for path in sorted(listed(options), key=lambda one: _same(one, device)):
+            if facts := preparing.facts(path):
+                return str(facts.get("pool"))
+        return ""
+
+
+KINDS: dict[str, Kind] = {
+    "lvm": Groups(thin=False),
+    "lvm-thin": Groups(thin=True),
+    "disk": Disks("disk"),
+    "partition": Disks("partition"),
+}
 
 
 # names of devices ------------------------------------------------------------------------------------------------

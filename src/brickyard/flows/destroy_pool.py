@@ -21,9 +21,18 @@ from brickyard.flows.make_pool import node_of
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, host: str, host_id: str, backend: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """`row`: driver, volume_backend_name, availability_zone and options of the backend."""
-    return {"host": host, "host_id": host_id, "backend": backend, "row": dict(row)}
+def params(
+    *, host: str, host_id: str, backend: str, row: Mapping[str, Any], pool: str, capabilities: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`row`: driver, volume_backend_name, availability_zone and options of the backend; `pool`: its pool's name."""
+    return {
+        "host": host,
+        "host_id": host_id,
+        "backend": backend,
+        "row": dict(row),
+        "pool": pool,
+        "capabilities": dict(capabilities),
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -36,7 +45,7 @@ def destroy(run: Run) -> None:
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     row = run.params["row"]
-    hosts.record_backend(
+    backend_id = hosts.record_backend(
         tx,
         name=f"{run.params['host']}@{run.params['backend']}",
         host_id=run.params["host_id"],
@@ -45,6 +54,9 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
         place=pools.place(row["options"]),
         **row,
     )
+    nothing = dict.fromkeys(("total_gib", "free_gib", "limit_gib"), 0)
+    capabilities = run.params["capabilities"]
+    hosts.record_pool(tx, name=run.params["pool"], backend_id=backend_id, capabilities=capabilities, **nothing)
     after_commit(tx, run.world.places.refresh)
 
 

@@ -179,6 +179,8 @@ def begin_destroy(site: Site, caller: Caller, tx: Tx, row: Row) -> str:
         host_id=row.host_id,
         backend=row.backend.partition("@")[2],
         row={**kept, "options": dict(row.options)},
+        pool=row.name,
+        capabilities=row.capabilities,
     )
     return _queue(site, caller, tx, destroy_pool.FLOW.name, params, row.id)
 

@@ -1,0 +1,308 @@
+"""Pools of disks, as an administrator makes them: the service in a guest, by HTTP and by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.guest
+WAIT_S = 240.0
+CONFIG = "[DEFAULT]\nhost = h1\nquota_gigabytes = -1\nquota_volumes = -1\n[host]\nhypervisor = none\n"
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def until(true: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (value := true()):
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.2)
+    return value
+
+
+class Service:
+    """One service in a directory of its own; it can be killed and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        (directory / "brickyard.conf").write_text(CONFIG)
+        self.url = f"http://127.0.0.1:{port}"
+        self.http = httpx.Client(base_url=self.url, timeout=WAIT_S)
+        where = ["--state-dir", str(directory / "state"), "--config-file", str(directory / "brickyard.conf")]
+        self.command = [sys.executable, "-m", "brickyard", "serve", "--port", str(port), *where]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        until(self._answers, "the service answers")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "log").read_text()
+        try:
+            return self.http.get("/healthcheck").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def end(self, how: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(WAIT_S)
+            self.process = None
+
+    def ask(self, method: str, path: str, body: Any = None, status: int = 200, **more: Any) -> Any:
+        answer = self.http.request(method, path, json=body, **more)
+        assert answer.status_code == status, (answer.status_code, answer.text)
+        return answer.json() if answer.content else None
+
+    def refused(self, method: str, path: str, body: Any = None, status: int = 409, **more: Any) -> dict[str, Any]:
+        return self.ask(method, path, body, status, **more)["error"]
+
+    def pools(self) -> dict[str, Any]:
+        return {pool["backend"].partition("@")[2]: pool for pool in self.ask("GET", "/v1/pools")["pools"]}
+
+    def done(self, flow_id: str) -> Any:
+        flow = until(
+            lambda: (f := self.ask("GET", f"/v1/flows/{flow_id}"))["status"] not in ("running", "unwinding") and f,
+            "the flow is over",
+        )
+        assert flow["status"] == "done", flow
+        return flow
+
+    def cli(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "brickyard", "--url", self.url, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def a_volume(self, size_gib: int, backend: str) -> str:
+        kinds = {kind["name"]: kind["id"] for kind in self.ask("GET", "/v3/types")["volume_types"]}
+        if backend not in kinds:
+            specs = {"volume_backend_name": backend}
+            self.ask("POST", "/v3/types", {"volume_type": {"name": backend, "extra_specs": specs}})
+        body = {"volume": {"size": size_gib, "volume_type": backend}}
+        id = self.ask("POST", "/v3/volumes", body, 202)["volume"]["id"]
+        volume = until(
+            lambda: (v := self.ask("GET", f"/v3/volumes/{id}")["volume"])["status"] != "creating" and v, "it is made"
+        )
+        assert volume["status"] == "available", self.ask("GET", "/v1/flows", params={"resource_id": id})
+        return str(id)
+
+    def drop_volume(self, id: str) -> None:
+        self.ask("DELETE", f"/v3/volumes/{id}", status=202)
+        until(lambda: self.http.get(f"/v3/volumes/{id}").status_code == 404, "it is deleted")
+
+
+@pytest.fixture
+def service(tmp_path: Path, disks: Callable[[int], list[str]]) -> Iterator[Service]:
+    """Before `disks` empties them the groups on them are removed."""
+    made = Service(tmp_path)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.end(signal.SIGKILL)
+        for group in groups():
+            run("lvm", "vgremove", "-q", "-f", "-y", group)
+        assert "brickyard" not in run("dmsetup", "ls")
+
+
+def groups() -> dict[str, str]:
+    """Name → uuid of every volume group of this machine."""
+    report = json.loads(run("lvm", "vgs", "-o", "vg_name,vg_uuid", "--reportformat", "json"))
+    return {row["vg_name"]: row["vg_uuid"] for row in report["report"][0]["vg"]}
+
+
+def signatures(path: str) -> str:
+    return run("wipefs", "-n", path)
+
+
+def serial(path: str) -> str:
+    return run("lsblk", "-d", "-n", "-o", "SERIAL", path)
+
+
+def test_a_thin_pool_is_made_used_grown_shrunk_and_taken_apart(
+    service: Service, disks: Callable[[int], list[str]]
+) -> None:
+    one, two, three = disks(3)
+    listed = {row["path"]: row for row in service.ask("GET", "/v1/hosts/h1/devices")["devices"]}
+    assert {one, two, three} <= set(listed)
+    assert (listed[one]["serial"], listed[one]["found"], listed[one]["backend"]) == (serial(one), [], None)
+    assert listed["/dev/vda"]["in_use"] or "/dev/vda" not in (one, two, three)
+
+    words = ("pool", "create", "fast", "--host", "h1", "--driver", "lvm-thin", "--device", one, "--device", two)
+    assert "brickyard-fast" in service.cli(*words)
+    pool = service.pools()["fast"]
+    assert (pool["up"], pool["thin"], pool["volume_group"], pool["from_api"]) == (True, True, "brickyard-fast", True)
+    assert pool["limit_gib"] >= 1
+    assert [os.path.realpath(device) for device in pool["devices"]] == [one, two]
+    service.cli(*words)
+    assert service.pools()["fast"]["id"] == pool["id"]
+    uuid_ = groups()["brickyard-fast"]
+
+    volume = service.a_volume(1, "fast")
+    assert volume in service.refused("DELETE", "/v1/pools/h1@fast")["message"]
+    for device in (one, os.path.realpath(pool["devices"][1]), pool["devices"][0]):
+        body = {"host": "h1", "name": "other", "driver": "lvm", "devices": [device], "wipe": [serial(one)]}
+        assert "h1@fast" in service.refused("POST", "/v1/pools", {**body, "wipe": [serial(device)]})["message"]
+    assert "other" not in service.pools()
+
+    assert three in service.cli("pool", "extend", "h1@fast", "--device", three).replace(
+        f"/dev/disk/by-id/virtio-{serial(three)}", three
+    )
+    service.cli("pool", "extend", "h1@fast", "--device", three)
+    assert "h1@fast" in service.cli("host", "devices", "h1")
+    assert "drained" in service.cli("pool", "drain", "h1@fast", "--device", one)
+    assert "drain it first" in service.cli("pool", "remove-device", "h1@fast", "--device", two, code=1)
+    service.cli("pool", "remove-device", "h1@fast", "--device", one)
+    assert signatures(one) == ""
+    pool = service.pools()["fast"]
+    assert [os.path.realpath(device) for device in pool["devices"]] == [two, three]
+
+    service.end()
+    service.start()
+    pool = service.pools()["fast"]
+    assert (pool["up"], pool["why_down"]) == (True, None)
+    assert groups()["brickyard-fast"] == uuid_
+    service.drop_volume(volume)
+    [receipt] = service.ask("GET", "/v1/receipts", params={"brick_id": volume})["receipts"]
+    assert (receipt["pool"], receipt["kind"], receipt["method"]) == ("h1@fast#fast", "volume", "none")
+    assert "deleted" in service.cli("pool", "delete", "h1@fast")
+    assert (groups(), signatures(two), signatures(three)) == ({}, "", "")
+    assert "fast" not in service.pools()
+
+
+def test_a_device_that_is_not_empty_is_refused_until_its_serial_is_repeated(
+    service: Service, disks: Callable[[int], list[str]]
+) -> None:
+    one, two = disks(2)
+    run("lvm", "pvcreate", "-q", two)
+    run("lvm", "vgcreate", "-q", "theirs", two)
+    body = {"host": "h1", "name": "fast", "driver": "lvm", "devices": [one, two]}
+    error = service.refused("POST", "/v1/pools", body)
+    assert "LVM2_member" in error["message"]
+    assert serial(two) in error["message"]
+    assert signatures(one) == ""
+    assert "fast" not in service.pools()
+    assert set(groups()) == {"theirs"}
+    for wipe in (["nonsense"], [serial(one)]):
+        service.refused("POST", "/v1/pools", {**body, "wipe": wipe}, status=400 if wipe == ["nonsense"] else 409)
+    assert set(groups()) == {"theirs"}
+    service.ask("POST", "/v1/pools", {**body, "wipe": [serial(two)]}, 201)
+    assert set(groups()) == {"brickyard-fast"}
+    service.ask("DELETE", "/v1/pools/h1@fast", status=204)
+    assert (signatures(one), signatures(two)) == ("", "")
+
+
+def test_a_volume_group_of_others_is_taken_over_and_left_as_it_was(
+    service: Service, disks: Callable[[int], list[str]]
+) -> None:
+    one, two = disks(2)
+    id = str(uuid.uuid4())
+    run("lvm", "vgcreate", "-q", "cinder-volumes", one)
+    run("lvm", "lvcreate", "-q", "-L", "800M", "-T", "cinder-volumes/cinder-volumes-pool")
+    run("lvm", "lvcreate", "-q", "-V", "100M", "-T", "cinder-volumes/cinder-volumes-pool", "-n", f"volume-{id}")
+    body = {"host": "h1", "name": "old", "driver": "lvm-thin", "volume_group": "cinder-volumes"}
+    assert (
+        "there are: cinder-volumes"
+        in service.refused("POST", "/v1/pools", {**body, "volume_group": "nothing"}, status=400)["message"]
+    )
+    assert "cinder-volumes-pool" in service.refused("POST", "/v1/pools", {**body, "thin_pool": "x"}, 400)["message"]
+    assert service.ask("POST", "/v1/pools", body, 201)["volume_group"] == "cinder-volumes"
+    assert "h1@old" in service.refused("POST", "/v1/pools", {**body, "name": "second"})["message"]
+    service.ask("POST", "/v1/pools", body, 200)
+    service.ask("DELETE", "/v1/pools/h1@old", status=204)
+    assert "cinder-volumes" in groups()
+    assert f"volume-{id}" in run("lvm", "lvs", "--noheadings", "-o", "lv_name", "cinder-volumes")
+    assert signatures(two) == ""
+
+
+def test_of_two_administrators_who_want_one_device_one_wins(
+    service: Service, disks: Callable[[int], list[str]]
+) -> None:
+    [one] = disks(1)
+    answers: dict[str, httpx.Response] = {}
+
+    def make(name: str) -> None:
+        body = {"host": "h1", "name": name, "driver": "lvm", "devices": [one], "wipe": [serial(one)]}
+        answers[name] = httpx.post(f"{service.url}/v1/pools", json=body, timeout=WAIT_S)
+
+    threads = [threading.Thread(target=make, args=(name,)) for name in ("ann", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers.values()) == [201, 409], [a.text for a in answers.values()]
+    [winner] = [name for name, answer in answers.items() if answer.status_code == 201]
+    assert set(groups()) == {f"brickyard-{winner}"}
+    assert {"ann", "bob"} & set(service.pools()) == {winner}
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3, 1.0, 2.0])
+def test_a_pool_whose_making_died_is_made(service: Service, disks: Callable[[int], list[str]], pause_s: float) -> None:
+    one, two = disks(2)
+    body = {"host": "h1", "name": "fast", "driver": "lvm-thin", "devices": [one, two]}
+
+    def make() -> None:
+        try:
+            httpx.post(f"{service.url}/v1/pools", json=body, timeout=WAIT_S)
+        except httpx.TransportError:
+            return  # it died: that is what this is about
+
+    asker = threading.Thread(target=make)
+    asker.start()
+    until(lambda: "fast" in service.pools(), "it is being made")
+    time.sleep(pause_s)
+    service.end(signal.SIGKILL)
+    asker.join()
+    service.start()
+    until(lambda: service.pools()["fast"]["up"], "it is made after all")
+    assert service.ask("POST", "/v1/pools", body, 200)["limit_gib"] >= 1
+    service.ask("DELETE", "/v1/pools/h1@fast", status=204)
+    assert (groups(), signatures(one), signatures(two)) == ({}, "", "")
+
+
+def test_a_pool_whose_group_is_gone_is_down_alone(service: Service, disks: Callable[[int], list[str]]) -> None:
+    one, two = disks(2)
+    for name, device in (("fast", one), ("slow", two)):
+        service.ask("POST", "/v1/pools", {"host": "h1", "name": name, "driver": "lvm", "devices": [device]}, 201)
+    service.end()
+    run("lvm", "vgremove", "-q", "brickyard-fast")
+    run("lvm", "vgcreate", "-q", "brickyard-fast", one)  # the name is there, and is another group
+    service.start()
+    pools = until(lambda: (p := service.pools())["slow"]["up"] and p, "the other one is up")
+    assert not pools["fast"]["up"]
+    assert "brickyard-fast" in pools["fast"]["why_down"]
+    assert "brickyard-fast" in service.cli("pool", "list")
+
+
+def test_a_drain_without_room_is_refused_with_figures(service: Service, disks: Callable[[int], list[str]]) -> None:
+    one, two = disks(2)
+    service.ask("POST", "/v1/pools", {"host": "h1", "name": "thin", "driver": "lvm-thin", "devices": [one, two]}, 201)
+    error = service.cli("pool", "drain", "h1@thin", "--device", one, code=1)
+    assert "bytes" in error
+    assert "free" in error
+    service.ask("POST", "/v1/pools/h1@thin/drain", {"device": "/dev/vda"}, 400)
+    service.ask("DELETE", "/v1/pools/h1@thin", status=204)

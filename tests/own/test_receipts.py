@@ -1,0 +1,106 @@
+"""What is deleted is wiped, its claim stays until it is, and a receipt says what was done."""
+
+from __future__ import annotations
+
+import threading
+
+from brickyard.core.bricks import Receipt
+
+
+def gone(api, volume_id: str) -> str:
+    """Wait until the deletion of a volume is over; its flow."""
+    [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": volume_id})["flows"]
+    api.done(flow["id"])
+    return flow["id"]
+
+
+def test_a_deleted_volume_and_its_snapshot_have_receipts(api):
+    volume = api.a_volume(2)
+    headers = {"OpenStack-API-Version": "volume 3.60"}
+    body = {"snapshot": {"volume_id": volume["id"], "name": "before"}}
+    snapshot = api.json("POST", "/v3/snapshots", body, 202, headers=headers)["snapshot"]
+    [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": snapshot["id"]})["flows"]
+    api.done(flow["id"])
+    api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202, params={"cascade": "true"})
+    flow_id = gone(api, volume["id"])
+    found = api.json("GET", "/v1/receipts")["receipts"]
+    assert {(r["kind"], r["brick_id"]) for r in found} == {("volume", volume["id"]), ("snapshot", snapshot["id"])}
+    [receipt] = api.json("GET", "/v1/receipts", params={"brick_id": volume["id"]})["receipts"]
+    assert (receipt["name"], receipt["pool"], receipt["flow_id"]) == (f"volume-{volume['id']}", "h1@raw#raw", flow_id)
+    assert (receipt["method"], receipt["size_bytes"]) == ("none", 2 * 1024**3)
+    assert receipt["verified"]
+    assert receipt["started_at"] <= receipt["finished_at"]
+    assert api.json("GET", f"/v1/receipts/{receipt['id']}") == receipt
+    api.fault("GET", "/v1/receipts/nothing", status=404)
+
+
+def test_receipts_are_filtered_and_paged(api, tmp_path):
+    api.json("POST", "/v1/pools", {"host": "h1", "name": "x", "driver": "raw", "path": str(tmp_path / "x")}, 201)
+    ids = []
+    for _ in range(3):
+        ids.append(api.a_volume()["id"])
+        api.json("DELETE", f"/v3/volumes/{ids[-1]}", status=202)
+        gone(api, ids[-1])
+    everything = api.json("GET", "/v1/receipts")["receipts"]
+    assert [receipt["brick_id"] for receipt in everything] == ids[::-1]
+    first = api.json("GET", "/v1/receipts", params={"limit": "2"})["receipts"]
+    rest = api.json("GET", "/v1/receipts", params={"limit": "2", "marker": first[-1]["id"]})["receipts"]
+    assert first + rest == everything
+    project = everything[0]["project_id"]
+    for params, number in (
+        ({"project": project}, 3),
+        ({"project": "nobody"}, 0),
+        ({"pool": "nothing"}, 0),
+        ({"pool": everything[0]["pool"]}, sum(r["pool"] == everything[0]["pool"] for r in everything)),
+        ({"brick_id": ids[0]}, 1),
+    ):
+        assert len(api.json("GET", "/v1/receipts", params=params)["receipts"]) == number, params
+    assert api.fault("GET", "/v1/receipts", params={"limit": "0"})["field"] == "limit"
+
+
+def test_a_receipt_outlives_its_pool(api, tmp_path):
+    api.json("PATCH", "/v1/pools/h1@raw", {"enabled": False})
+    api.json("POST", "/v1/pools", {"host": "h1", "name": "x", "driver": "raw", "path": str(tmp_path / "x")}, 201)
+    volume = api.a_volume()
+    api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
+    gone(api, volume["id"])
+    api.json("DELETE", "/v1/pools/h1@x", status=204)
+    [receipt] = api.json("GET", "/v1/receipts", params={"pool": "h1@x#x"})["receipts"]
+    assert receipt["brick_id"] == volume["id"]
+
+
+def test_only_administrators_see_receipts(projects):
+    projects["ann"].fault("GET", "/v1/receipts", status=403)
+    assert projects["admin"].json("GET", "/v1/receipts") == {"receipts": []}
+
+
+class Slow:
+    """A node that takes its time to wipe, as one with a real disk does."""
+
+    def __init__(self, node) -> None:
+        self._node = node
+        self.wiping, self.go_on = threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str):
+        return getattr(self._node, name)
+
+    def wipe_brick(self, backend, name, progress=None) -> Receipt:
+        self.wiping.set()
+        assert self.go_on.wait(20)
+        return self._node.wipe_brick(backend, name, progress)
+
+
+def test_what_is_being_wiped_is_claimed_and_told(api):
+    volume = api.a_volume(3)
+    node = Slow(api.site.world.nodes["h1"])
+    api.site.world.nodes._nodes["h1"] = node
+    api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
+    assert node.wiping.wait(20)
+    pool = api.json("GET", "/v1/pools/h1@raw")
+    assert (pool["claimed_gib"], pool["wiping_gib"]) == (3, 3)
+    assert [p["wiping_gib"] for p in api.json("GET", "/v1/pools")["pools"]] == [3]
+    assert 'brickyard_pool_wiping_gib{pool="h1@raw#raw"} 3.0' in api.call("GET", "/metrics").text
+    node.go_on.set()
+    gone(api, volume["id"])
+    pool = api.json("GET", "/v1/pools/h1@raw")
+    assert (pool["claimed_gib"], pool["wiping_gib"]) == (0, 0)
