@@ -1,4 +1,4 @@
-"""Thick logical volumes keep every promise of a driver."""
+"""Thick logical volumes keep every promise of a driver, on disks that may hold anything."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(1500)]
 
 class TestThick(LvmContract):
     pass
-
-
-class TestThickOnCleanDisks(LvmContract):
-    clean = True
 
 
 del LvmContract

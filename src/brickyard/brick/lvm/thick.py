@@ -30,6 +30,7 @@ MIRROR = (
     "1",
     "--nosync",
 )  # both halves are filled by us, so there is nothing to bring in step
+LOOKS_MAX = 5
 Fill = Callable[[str, bool], None]  # path of the new device, whether it reads as zeros already
 
 
@@ -140,14 +141,16 @@ class ThickDriver:
             return Did.CHANGED
 
     def open(self, name: str) -> Connection:
-        volume = self._volumes.of_brick(self._volumes.look(), name)
-        if volume is not None and volume.tags.growing_bytes is not None:
-            with self._volumes.queue().brick_lock(name):
+        volumes = self._volumes
+        for _ in range(LOOKS_MAX):
+            if (connection := volumes.open(name, _is_ready)) is not None:
+                return connection
+            volume = volumes.whole(volumes.look(), name)
+            with volumes.queue().brick_lock(name, reading=volume.tags.reverting):
                 self._finish_growing(name)
-        if volume is not None and volume.tags.reverting is not None:
-            with self._volumes.queue().brick_lock(name, reading=volume.tags.reverting):
-                self._finish_reverting(name, volume.tags.reverting)
-        return self._volumes.open(name)
+                if volume.tags.reverting is not None:
+                    self._finish_reverting(name, volume.tags.reverting)
+        raise errors.BrickError(f"{name} grows or is reverted again and again: look who does it, then repeat")
 
     def close(self, name: str) -> Did:
         return self._volumes.close(name)
@@ -328,6 +331,11 @@ class ThickDriver:
         receipt = Receipt(name, volume.size_bytes, method, verified, clock.stamp())
         volumes.retag(volume, [tags.tag("wiped", f"{method} {receipt.finished_at} {verified}")])
         return receipt
+
+
+def _is_ready(volume: Volume) -> bool:
+    """Whether all of it may be read: no part that was just added, and no mixture of two contents."""
+    return volume.tags.growing_bytes is None and volume.tags.reverting is None
 
 
 def _receipt(volume: Volume) -> Receipt | None:

@@ -11,6 +11,7 @@ still the brick for that moment, the new one gets the name, and the old one goes
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class ThinDriver:
         self._raid1 = raid1
         self._make_pool = make_pool
         self._limits = limits or Limits()
+        self._waking = threading.Lock()
         self.capabilities = Capabilities(
             thin=True,
             snapshots=True,
@@ -100,8 +102,11 @@ class ThinDriver:
         """The group with a pool that says how full it is; a pool that is not active says nothing."""
         pool = self._pool(group)
         if pool.data_percent is None or pool.metadata_percent is None:
-            self._volumes.change("lvchange", "-ay", "-K", self._volumes.place(pool))
-            group = self._volumes.look()
+            with self._waking:  # of many who come at once the first one wakes it
+                group = self._volumes.reports.recent(YOUNG_S)
+                if self._pool(group).data_percent is None:
+                    self._volumes.change("lvchange", "-ay", "-K", self._volumes.place(pool))
+                    group = self._volumes.look()
             pool = self._pool(group)
         return group, pool
 
@@ -180,7 +185,9 @@ class ThinDriver:
             return Did.CHANGED
 
     def open(self, name: str) -> Connection:
-        return self._volumes.open(name)
+        connection = self._volumes.open(name)
+        assert connection is not None  # a thin volume is always ready
+        return connection
 
     def close(self, name: str) -> Did:
         return self._volumes.close(name)

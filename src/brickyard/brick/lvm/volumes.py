@@ -207,10 +207,13 @@ class Volumes:
                 found.setdefault(name, []).append(volume.name)
         return {name: tuple(sorted(volumes)) for name, volumes in found.items()}
 
-    def open(self, name: str) -> Connection:
+    def open(self, name: str, is_ready: Callable[[Volume], bool] = lambda volume: True) -> Connection | None:
+        """Activate it; None, and nothing done, where `is_ready` says that something has to be finished before."""
         queue = self.queue()
         with queue.activation(name):
             volume = self.whole(self.look(), name)
+            if not is_ready(volume):
+                return None
             if not volume.active:
                 self.activate(volume)
             queue.mark_opened(name)
@@ -219,11 +222,12 @@ class Volumes:
     def close(self, name: str) -> Did:
         queue = self.queue()
         with queue.activation(name):
-            volume = self.of_brick(self.look(), name)
+            group = self.look()
+            volume = self.of_brick(group, name)
             if volume is None or not volume.active or volume.tags.wiping_bytes is not None or volume.tags.making:
                 queue.unmark_opened(name)
                 return Did.ALREADY
-            self.owned(self.look(), name)
+            self.owned(group, name)
             self.deactivate(volume)
             queue.unmark_opened(name)
             return Did.CHANGED
