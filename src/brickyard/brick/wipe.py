@@ -17,7 +17,7 @@ import os
 import random
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from brickyard.brick import faults
@@ -40,6 +40,9 @@ BUSY_TRIES, BUSY_PAUSE_S = 20, 0.1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+Act = Callable[[int, int, int], None]  # what a method does: descriptor, first byte, length
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +102,32 @@ def erase(
     """
     with _opened(path, size_bytes) as descriptor:
         region = Region(descriptor, path, begin, size_bytes)
-        methods, pace = _methods(descriptor), Pace(rate_bytes_s)
         position = min(max(begin, start), size_bytes)
-        told = _only_forward(progress)
-        for number, (method, act) in enumerate(methods):
-            try:
-                _pass(region, act, position, pace, note, told)
-                return method, _verify(region)
-            except Unable as why:
-                if number == len(methods) - 1:
-                    raise errors.BrickError(
-                        f"{path} cannot be erased: {why}; take the device out of use, it does not keep what is written"
-                    ) from None
-                position = begin  # what a method that failed has left is not to be relied on
-                if note is not None:
-                    note(position)
+        return by(_methods(descriptor), region, position, Pace(rate_bytes_s), note, _only_forward(progress))
+
+
+def by(
+    methods: Sequence[tuple[WipeMethod, Act]],
+    region: Region,
+    position: int,
+    pace: Pace,
+    note: Callable[[int], None] | None,
+    progress: Progress | None,
+) -> tuple[WipeMethod, str]:
+    """The first of these methods after which zeros are read back."""
+    for number, (method, act) in enumerate(methods):
+        try:
+            _pass(region, act, position, pace, note, progress)
+            return method, _verify(region)
+        except Unable as why:
+            if number == len(methods) - 1:
+                raise errors.BrickError(
+                    f"{region.path} cannot be erased: {why}; take the device out of use, it does not keep what is "
+                    "written"
+                ) from None
+            position = region.begin  # what a method that failed has left is not to be relied on
+            if note is not None:
+                note(position)
     raise AssertionError  # the last method returns or raises
 
 
@@ -141,8 +155,6 @@ def reads_as_zeros(path: str, begin: int, end: int) -> str | None:
 
 
 # the methods ------------------------------------------------------------------------------------------------------
-
-Act = Callable[[int, int, int], None]  # descriptor, first byte, length
 
 
 def _methods(descriptor: int) -> list[tuple[WipeMethod, Act]]:
@@ -297,18 +309,18 @@ def _verify(region: Region) -> str:
     )
 
 
-Read = Callable[[int, int], memoryview]  # first byte, length → what is on the disk there
+Read = Callable[[int, int], bytes]  # first byte, length → what is on the disk there
 
 
 def _expect_zeros(read: Read, begin: int, end: int) -> None:
     while begin < end:
         content = read(begin, min(MIB, end - begin))
-        if content.nbytes == 0 or content != ZEROS[: content.nbytes]:
+        if not content or content != ZEROS[: len(content)]:
             raise Unable(f"old content is still read near byte {begin}")
-        begin += content.nbytes
+        begin += len(content)
 
 
-ZEROS = memoryview(bytes(MIB + 2 * ALIGNMENT))
+ZEROS = bytes(MIB)
 
 
 @contextlib.contextmanager
@@ -325,13 +337,14 @@ def _reader(path: str) -> Iterator[Read]:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         with mmap.mmap(-1, MIB + 2 * ALIGNMENT) as buffer, memoryview(buffer) as view:
 
-            def read(begin: int, length: int) -> memoryview:
+            def read(begin: int, length: int) -> bytes:
                 # A direct read begins and ends at whole blocks, and in memory too.
                 aligned = begin // ALIGNMENT * ALIGNMENT
                 whole = -(-(begin + length - aligned) // ALIGNMENT) * ALIGNMENT
                 with view[:whole] as into:
                     got = os.preadv(descriptor, [into], aligned)
-                return view[begin - aligned : max(begin - aligned, min(got, begin - aligned + length))]
+                with view[begin - aligned : max(begin - aligned, min(got, begin - aligned + length))] as wanted:
+                    return bytes(wanted)
 
             yield read
     finally:
