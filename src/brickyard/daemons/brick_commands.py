@@ -107,7 +107,9 @@ def create(bench: Bench, size_bytes: int, label: Label) -> None:
 def grow(bench: Bench, name: str, size_bytes: int) -> None:
     """Make a brick larger."""
     found = bench.find(name)
-    bench.tell(bench.driver.grow(found.name, size_bytes), found.name, "grown")
+    with bench.progress("growing") as progress:
+        did = bench.driver.grow(found.name, size_bytes, progress)
+    bench.tell(did, found.name, "grown")
 
 
 @brick.command()
