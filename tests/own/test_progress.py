@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from falcon import testing
+from tests.flows import disk_scenarios
 
 from brickyard.brick import faults, steps
 from brickyard.core.sizes import GIB, MIB
@@ -22,13 +24,13 @@ PATIENCE_S = 30.0
 
 
 class Gate:
-    """Lets copies go on by one chunk at a time."""
+    """Lets copies, or what else has such points, go on by one chunk at a time."""
 
-    def __init__(self) -> None:
-        self.passes = threading.Semaphore(1)
+    def __init__(self, point: str = "copying") -> None:
+        self.point, self.passes = point, threading.Semaphore(1)
 
     def __call__(self, point: str) -> None:
-        if point == "copying" and not self.passes.acquire(timeout=PATIENCE_S):
+        if point == self.point and not self.passes.acquire(timeout=PATIENCE_S):
             raise AssertionError("nobody saw the progress")
 
 
@@ -125,6 +127,37 @@ def test_a_snapshot_shows_its_progress_on_both_apis(api, tmp_path, gate):
             assert data["done_bytes"] > 0
     shown = api.json("GET", f"/v3/snapshots/{snapshot['id']}")["snapshot"]
     assert shown["os-extended-snapshot-attributes:progress"] == "100%"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[str]:
+    if os.geteuid() != 0:
+        pytest.skip("disks need root")
+    with open(tmp_path / "disk.img", "wb") as file:
+        file.truncate(3 * GIB)
+    yield disk_scenarios.attach(tmp_path / "disk.img")
+    disk_scenarios.detach(tmp_path)
+
+
+def test_a_wipe_on_delete_shows_how_far_it_is(api, disk):
+    """On a partition of a real block device, through its last part."""
+    body = {"host": "h1", "name": "slots", "driver": "partition", "devices": [disk]}
+    api.json("POST", "/v1/pools", body, 201)
+    api.json("PATCH", "/v1/pools/h1@raw%23raw", {"enabled": False})
+    volume = api.a_volume()
+    gate, told = Gate("before erase"), []
+    with faults.installed(gate):
+        api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
+        [flow] = api.json("GET", "/v1/flows", params={"resource_id": volume["id"], "open": "true"})["flows"]
+        for event, data in seen(api, flow["id"], gate):
+            if event == "progress":
+                told.append((data["step"], data["what"], data["done_bytes"]))
+                if len(told) == 3:
+                    gate.passes.release(GIB // MIB)
+    assert data["status"] == "done"
+    assert told[:3] == sorted(told[:3])
+    assert len({done for _, _, done in told[:3]}) == 3
+    assert {(step, what) for step, what, _ in told} == {("wipe", f"volume-{volume['id']}")}
 
 
 def test_a_step_that_begins_again_does_not_show_where_it_was(api, tmp_path, gate):
