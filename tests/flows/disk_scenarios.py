@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable
@@ -19,21 +20,31 @@ from brickyard.service import new_pools, pool_devices, pools
 from brickyard.service.site import Site
 
 DISK_BYTES = 64 * 1024 * 1024
+FIRST = 4000  # of the numbers of our loop devices
+LOOP_CTL_REMOVE = 0x4C81  # <linux/loop.h>
 Facts = dict[str, Any]
 
 
+def attach(file: Path) -> str:
+    """A loop device of a number of its own, far from those that a program gets which asks for any free one: such a
+    program opens it for a moment before it sees that somebody else was faster."""
+    for number in range(FIRST + os.getpid() % 500, FIRST + 1000):
+        path = f"/dev/loop{number}"
+        if not os.path.exists(path):
+            subprocess.run(["losetup", path, str(file)], check=True, capture_output=True)
+            return path
+    raise AssertionError("no loop device is free")
+
+
 def detach(directory: Path) -> None:
-    """End the loop devices that a scenario made of files in this directory."""
+    """End the loop devices that a scenario made of files in this directory, and their partitions with them."""
     for file in directory.glob("disk*.img"):
-        for loop in _losetup("-j", str(file), "-n", "-O", "NAME").splitlines():
-            # The kernel keeps the partitions of a loop device that goes, for the next one of that number.
-            subprocess.run(["partx", "-d", loop.strip()], check=False, capture_output=True)
-            _losetup("-d", loop.strip())
+        listed = ["losetup", "-j", str(file), "-n", "-O", "NAME"]
+        for loop in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split():
+            subprocess.run(["losetup", "-d", loop], check=True, capture_output=True)
+            with open("/dev/loop-control", "rb") as control:
+                fcntl.ioctl(control, LOOP_CTL_REMOVE, int(loop.removeprefix("/dev/loop")))
         file.unlink()
-
-
-def _losetup(*words: str) -> str:
-    return subprocess.run(["losetup", *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def with_disks(site: Site) -> Facts:
@@ -44,7 +55,7 @@ def with_disks(site: Site) -> Facts:
         file = site.world.images.parent / f"disk{number}.img"
         with open(file, "wb") as disk:
             disk.truncate(DISK_BYTES)
-        found.append(_losetup("--find", "--show", str(file)))
+        found.append(attach(file))
     return {"disks": found}
 
 

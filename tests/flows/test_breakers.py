@@ -19,8 +19,18 @@ from brickyard.flows import catalogue, engine
 from brickyard.hypervisor import memory
 
 SCENARIOS = (*scenarios.SCENARIOS, *disk_scenarios.SCENARIOS)
-POINTS = [(s, step.name) for s in SCENARIOS for step in catalogue.FLOWS[s.flow].steps]
-NAMES = [f"{scenario.flow}-{SCENARIOS.index(scenario)}-{step}" for scenario, step in POINTS]
+
+
+def case(scenario: Scenario, *more: str) -> Any:
+    """A scenario, or one of its steps, as a parameter; disks need root."""
+    marks = [pytest.mark.root] if scenario in disk_scenarios.SCENARIOS else []
+    return pytest.param(
+        scenario, *more, marks=marks, id="-".join([scenario.flow, str(SCENARIOS.index(scenario)), *more])
+    )
+
+
+CASES = [case(scenario) for scenario in SCENARIOS]
+POINTS = [case(scenario, step.name) for scenario in SCENARIOS for step in catalogue.FLOWS[scenario.flow].steps]
 
 
 class Death(BaseException):
@@ -98,7 +108,7 @@ def go(bench: Bench, scenario: Scenario, facts: dict[str, Any]) -> None:
         pass
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[f"{s.flow}-{n}" for n, s in enumerate(SCENARIOS)])
+@pytest.mark.parametrize("scenario", CASES)
 def test_unbroken_flow_is_done(bench: Bench, scenario: Scenario) -> None:
     facts = scenario.prepare(bench.site)
     go(bench, scenario, facts)
@@ -107,7 +117,7 @@ def test_unbroken_flow_is_done(bench: Bench, scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("where", ["before-do", "after-do"])
-@pytest.mark.parametrize(("scenario", "step"), POINTS, ids=NAMES)
+@pytest.mark.parametrize(("scenario", "step"), POINTS)
 def test_failing_step_leaves_nothing(bench: Bench, scenario: Scenario, step: str, where: str) -> None:
     facts = scenario.prepare(bench.site)
     bench.probe(at(where, step, fail))
@@ -118,7 +128,7 @@ def test_failing_step_leaves_nothing(bench: Bench, scenario: Scenario, step: str
 
 
 @pytest.mark.parametrize("where", ["before-do", "after-do"])
-@pytest.mark.parametrize(("scenario", "step"), POINTS, ids=NAMES)
+@pytest.mark.parametrize(("scenario", "step"), POINTS)
 def test_death_at_a_step_is_resumed(bench: Bench, scenario: Scenario, step: str, where: str) -> None:
     facts = scenario.prepare(bench.site)
     bench.probe(at(where, step, die))
@@ -131,7 +141,7 @@ def test_death_at_a_step_is_resumed(bench: Bench, scenario: Scenario, step: str,
 
 @pytest.mark.parametrize("where", ["before-undo", "after-undo"])
 @pytest.mark.parametrize("how", [die, fail], ids=["die", "fail"])
-@pytest.mark.parametrize(("scenario", "step"), POINTS, ids=NAMES)
+@pytest.mark.parametrize(("scenario", "step"), POINTS)
 def test_unwinding_is_resumed(bench: Bench, scenario: Scenario, step: str, where: str, how: Callable[[], None]) -> None:
     """The last step's reply is lost, and then each undo dies or fails once."""
     facts = scenario.prepare(bench.site)
@@ -181,7 +191,7 @@ def twice(step: engine.Step) -> engine.Step:
 
 
 @pytest.mark.parametrize("outcome", ["done", "failed"])
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[f"{s.flow}-{n}" for n, s in enumerate(SCENARIOS)])
+@pytest.mark.parametrize("scenario", CASES)
 def test_each_step_and_undo_may_run_twice(bench: Bench, scenario: Scenario, outcome: str) -> None:
     facts = scenario.prepare(bench.site)
     flow = catalogue.FLOWS[scenario.flow]
