@@ -206,6 +206,8 @@ def drain(name: str, device: str, progress: Progress | None = None, *, uuid: str
     one = _device(group, device)
     if one is None or (one.used_bytes == 0 and not one.allocatable):
         return Did.ALREADY
+    if len(group.devices) == 1:
+        raise errors.BrickError(f"{device} is the last device of {name}: add another one first, or destroy the pool")
     queue = Queue(group.uuid)
     if one.allocatable:
         with queue.turn():

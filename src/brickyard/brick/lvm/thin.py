@@ -284,14 +284,16 @@ class ThinDriver:
             return did
         free = max(0, group.free_bytes - limits.autoextend_keep_bytes) // (2 if self._raid1 else 1)
         # The metadata first: it is small, and a pool without room for it cannot even delete.
-        if (pool.metadata_percent or 0) >= limits.autoextend_threshold and free >= METADATA_STEP_BYTES * 2:
+        data_at = min(limits.autoextend_threshold, limits.data_percent_max)
+        metadata_at = min(limits.autoextend_threshold, limits.metadata_percent_max)
+        if (pool.metadata_percent or 0) >= metadata_at and free >= METADATA_STEP_BYTES * 2:
             more = max(METADATA_STEP_BYTES, pool.metadata_bytes * limits.autoextend_percent // 100)
             more = min(group.rounded(more), free // 2 // group.extent_bytes * group.extent_bytes)
             self._volumes.change("lvextend", "--poolmetadatasize", f"+{more}b", self._volumes.place(pool))
             free, did = free - 2 * more, Did.CHANGED
         more = min(group.rounded(pool.size_bytes * limits.autoextend_percent // 100), free)
         more = more // group.extent_bytes * group.extent_bytes
-        if (pool.data_percent or 0) >= limits.autoextend_threshold and more > 0:
+        if (pool.data_percent or 0) >= data_at and more > 0:
             self._volumes.change("lvextend", "-L", f"+{more}b", self._volumes.place(pool))
             did = Did.CHANGED
         return did
