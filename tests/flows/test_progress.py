@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,35 @@ def test_an_undo_tells_as_well_and_only_forward_does_the_resource_show_it(site: 
     assert run(site, fail, undo, progressed=lambda run, tx, percent: shown.append(percent))[1] == "failed"
     assert row(site).progress is None
     assert shown == [25]
+
+
+class Slow:
+    """The database, whose next transaction takes its time to begin."""
+
+    def __init__(self, site: Any) -> None:
+        self.site, self.asked, self.begins = site, threading.Event(), threading.Event()
+
+    def begin(self) -> Any:
+        self.asked.set()
+        self.begins.wait(30)
+        return self.site.db.begin()
+
+
+def test_a_write_that_is_late_does_not_come_after_the_end_of_its_step(site: Any) -> None:
+    slow, shown = Slow(site), []
+    writer = threading.Thread(target=lambda: boards[-1].write(slow, "me"))
+
+    def copy(run: Run) -> None:
+        run.progress("volume-1")(1, 4)
+        writer.start()
+        assert slow.asked.wait(30)
+        threading.Timer(0.3, slow.begins.set).start()
+
+    _, status = run(site, copy, progressed=lambda run, tx, percent: shown.append((percent, run.step)))
+    writer.join()
+    assert status == "done"
+    assert row(site).progress is None
+    assert shown == [(25, "copying")]
 
 
 @pytest.mark.parametrize(("told", "kept"), [((-1, 8), (0, 8)), ((9, 8), (8, 8)), ((0, 0), (0, 0)), ((5, -1), (0, 0))])

@@ -62,18 +62,19 @@ class Board:
         try:
             yield
         finally:
-            # Before the transaction that ends the step: `write` looks again within its own, so none of it comes after.
-            self._at_work.pop(run.id, None)
+            # Before the transaction that ends the step, and never while `write` is at it: none of it comes afterwards.
+            with self._writing:
+                self._at_work.pop(run.id, None)
             run.step = run.moved = None
 
     def write(self, db: Database, owner: str) -> None:
         """Write what has moved since the last time, as the owner of the flows."""
         with self._writing:
             self._written = {id: known for id, known in self._written.items() if id in self._at_work}
-            if not self._news():
+            news = self._news()
+            if not news:
                 return
             with db.begin() as tx:
-                news = self._news()
                 for run, shown, now in news:
                     if rows.hold(tx, run.id, owner, progress=asdict(now)) and shown is not None:
                         shown(run, tx, percent(now.done_bytes, now.total_bytes))
