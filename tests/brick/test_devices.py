@@ -285,6 +285,7 @@ class Death(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_dying_at_any_point_of_a_claim_leaves_it_refused_or_clean(disk: str) -> None:
     run("mkfs.ext4", "-q", "-F", partitioned(disk)[0])
     before = Path(disk).read_bytes()

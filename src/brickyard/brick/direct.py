@@ -10,6 +10,7 @@ import contextlib
 import mmap
 import os
 import stat
+import threading
 from collections.abc import Iterator
 
 BLOCK_BYTES = 4096
@@ -31,13 +32,13 @@ def writing(path: str) -> Iterator[int]:
 
     When a disk that was open for writing is closed, udev makes the kernel read its partition table again, and for a
     moment all partitions that nobody has open are gone. It watches the node in /dev; so a node of our own, which lives
-    only while it is opened, is used instead. A death leaves it behind, and the next call removes it.
+    only while it is opened, is used instead. A death in that moment leaves it in /dev until the next boot.
     """
     device = os.stat(path).st_rdev
-    node = os.path.join(NODES, f".brickyard-{os.getpid()}-{os.major(device)}-{os.minor(device)}")
+    node = os.path.join(NODES, f".brickyard-{threading.get_native_id()}-{os.major(device)}-{os.minor(device)}")
     flags = os.O_RDWR | os.O_DIRECT | os.O_DSYNC | os.O_CLOEXEC
     try:
-        with contextlib.suppress(FileExistsError):  # another thread's, of the same disk
+        with contextlib.suppress(FileExistsError):  # of a thread that died and had the same number
             os.mknod(node, stat.S_IFBLK | 0o600, device)
         try:
             descriptor = os.open(node, flags)
