@@ -29,8 +29,8 @@ BEST = ("wwn-", "nvme-eui.", "nvme-", "scsi-", "ata-", "virtio-")
 class Kind(Protocol):
     """How one kind of storage is made. `options` are the driver's, as `make` or `take_over` told them."""
 
-    def find(self, name: str, devices: Sequence[str]) -> bool:
-        """Whether a former call has made this of these devices, wholly or in part."""
+    def mine(self, name: str, devices: Sequence[str]) -> list[str]:
+        """Those of the devices that a former call has made this of."""
 
     def make(self, name: str, devices: Sequence[str], *, raid1: bool) -> Options: ...
 
@@ -75,6 +75,16 @@ def claim(devices: Sequence[str], *, wipe: Sequence[str] = ()) -> list[Device]:
     ]
 
 
+def claim_for(driver: str, name: str, devices: Sequence[str], *, wipe: Sequence[str] = ()) -> list[str]:
+    """Claim devices for the pool `name`. Those that are its own already, since an earlier call died or its database was
+    lost, are left as they are; these are the answer."""
+    mine = _kind(driver).mine(name, devices)
+    if others := [device for device in devices if device not in mine]:
+        confirmed = {disks_of_host.inspect(device).confirmation for device in mine}
+        claim(others, wipe=[serial for serial in wipe if serial not in confirmed])
+    return mine
+
+
 def make_pool(
     driver: str,
     name: str,
@@ -88,15 +98,14 @@ def make_pool(
 
     `claimed`: the caller has done that, and keeps in mind that it has.
     """
-    kind = _kind(driver)
-    if not claimed and not kind.find(name, devices):
-        claim(devices, wipe=wipe)
-    return kind.make(name, _stable(devices), raid1=raid1)
+    if not claimed:
+        claim_for(driver, name, devices, wipe=wipe)
+    return _kind(driver).make(name, _stable(devices), raid1=raid1)
 
 
 def unmake_pool(driver: str, name: str, devices: Sequence[str]) -> Did:
-    """The undo of `make_pool`, wherever that ended: claimed devices are blank again. What another call of that name
-    has made of other devices stays."""
+    """The undo of `make_pool`, wherever that ended: `devices`, which were claimed for it, are blank again. What another
+    call of that name has made of other devices stays."""
     return _kind(driver).unmake(name, devices)
 
 
@@ -149,8 +158,10 @@ class Groups:
     def __init__(self, *, thin: bool) -> None:
         self._thin = thin
 
-    def find(self, name: str, devices: Sequence[str]) -> bool:
-        return groups.find(_group(name)) is not None
+    def mine(self, name: str, devices: Sequence[str]) -> list[str]:
+        found = groups.find(_group(name))
+        whole = found is not None and set(map(os.path.realpath, found[1])) == set(map(os.path.realpath, devices))
+        return list(devices) if whole else []
 
     def make(self, name: str, devices: Sequence[str], *, raid1: bool) -> Options:
         uuid = groups.create(_group(name), devices, raid1=raid1, thin=self._thin)
@@ -160,8 +171,7 @@ class Groups:
         return {**made, "raid1": "true"} if raid1 else made
 
     def unmake(self, name: str, devices: Sequence[str]) -> Did:
-        found = groups.find(_group(name))
-        if found is not None and set(map(os.path.realpath, found[1])) != set(map(os.path.realpath, devices)):
+        if not devices or (groups.find(_group(name)) is not None and not self.mine(name, devices)):
             return Did.ALREADY
         return groups.destroy(_group(name), devices)
 
@@ -233,8 +243,9 @@ class Disks:
     def __init__(self, driver: str) -> None:
         self._driver = driver
 
-    def find(self, name: str, devices: Sequence[str]) -> bool:
-        return any((preparing.facts(device) or {}).get("pool") == name for device in devices)
+    def mine(self, name: str, devices: Sequence[str]) -> list[str]:
+        wanted = {"pool": name, "driver": self._driver}
+        return [one for one in devices if wanted.items() <= (preparing.facts(one) or {}).items()]
 
     def make(self, name: str, devices: Sequence[str], *, raid1: bool) -> Options:
         if raid1:
@@ -244,11 +255,8 @@ class Disks:
         return {"devices": ",".join(devices)}
 
     def unmake(self, name: str, devices: Sequence[str]) -> Did:
-        done = [
-            preparing.forget(device, pool=name, driver=self._driver)
-            for device in devices
-            if (preparing.facts(device) or {}).get("pool") == name
-        ]
+        mine = self.mine(name, devices)
+        done = [preparing.forget(device, pool=name, driver=self._driver) for device in mine]
         return Did.CHANGED if Did.CHANGED in done else Did.ALREADY
 
     def take_over(self, volume_group: str, thin_pool: str | None) -> Options:

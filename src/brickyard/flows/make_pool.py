@@ -55,9 +55,11 @@ def params(
 # implementations ---------------------------------------------------------------------------------------------------
 
 
-def claim(run: Run) -> None:
-    if run.params["devices"]:
-        node_of(run).claim_devices(run.params["backend"], run.params["devices"], run.params["wipe"])
+def claim(run: Run) -> dict[str, Any]:
+    """`own`: devices that are the pool's since an earlier life, and that no undo may empty."""
+    p = run.params
+    own = node_of(run).claim_devices(p["backend"], p["devices"], p["wipe"], p["driver"]) if p["devices"] else []
+    return {"own": own}
 
 
 def make(run: Run) -> dict[str, Any]:
@@ -75,7 +77,8 @@ def make(run: Run) -> dict[str, Any]:
 def unmake(run: Run) -> None:
     p = run.params
     if p["volume_group"] is None:
-        node_of(run).unmake_pool(p["backend"], p["driver"], p["devices"])
+        devices = [device for device in p["devices"] if device not in run.data["claim"]["own"]]
+        node_of(run).unmake_pool(p["backend"], p["driver"], devices)
 
 
 def serve(run: Run) -> dict[str, Any]:

@@ -97,8 +97,10 @@ class LocalNode:
     def devices(self, paths: Sequence[str] = ()) -> list[verbs.Disk]:
         return resources.listed(self._owners(), paths)
 
-    def claim_devices(self, backend: str, paths: Sequence[str], wipe: Sequence[str] = ()) -> None:
-        resources.claim(self._owners(), backend, paths, wipe)
+    def claim_devices(
+        self, backend: str, paths: Sequence[str], wipe: Sequence[str] = (), driver: str | None = None
+    ) -> list[str]:
+        return resources.claim(self._owners(), backend, paths, wipe, driver)
 
     def make_pool(self, backend: str, wish: verbs.Wish) -> dict[str, str]:
         return resources.make(backend, wish)

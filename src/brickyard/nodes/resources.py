@@ -28,15 +28,19 @@ def listed(owners: Owners, paths: Sequence[str] = ()) -> list[verbs.Disk]:
     return [verbs.Disk(device, mine.get(device.path)) for device in found]
 
 
-def claim(owners: Owners, backend: str, paths: Sequence[str], wipe: Sequence[str]) -> None:
-    """Empty devices for a backend, or refuse them with what was found."""
+def claim(owners: Owners, backend: str, paths: Sequence[str], wipe: Sequence[str], driver: str | None) -> list[str]:
+    """Empty devices for a backend, or refuse them with what was found. With a driver, those that are the backend's own
+    since an earlier life stay as they are; these are the answer."""
     with _taking:
         mine = _owned(owners)
         for path in paths:
             owner = mine.get(devices.resolve(path))
             if owner not in (None, backend):
                 raise errors.DeviceInUse(f"{path} is a device of backend {owner}: use another one", (str(owner),))
+        if driver is not None:
+            return making.claim_for(driver, backend, paths, wipe=wipe)
         making.claim(paths, wipe=wipe)
+        return []
 
 
 def make(backend: str, wish: verbs.Wish) -> dict[str, str]:

@@ -169,9 +169,12 @@ class Node(Protocol):
     def devices(self, paths: Sequence[str] = ()) -> list[Disk]:
         """Every disk of this host, or those that are named."""
 
-    def claim_devices(self, backend: str, paths: Sequence[str], wipe: Sequence[str] = ()) -> None:
+    def claim_devices(
+        self, backend: str, paths: Sequence[str], wipe: Sequence[str] = (), driver: str | None = None
+    ) -> list[str]:
         """Make sure that devices are free for a backend, all or none; DeviceInUse says what was found. `wipe` holds the
-        serials of those whose content may be lost."""
+        serials of those whose content may be lost. With the driver of a backend that is to be made, those that are its
+        own since an earlier life (a database that was lost) are left as they are; these are the answer."""
 
     def make_pool(self, backend: str, wish: Wish) -> dict[str, str]:
         """Storage of claimed devices; the options of the driver. It is not served before `add_backend`."""

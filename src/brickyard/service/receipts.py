@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from brickyard.core import errors
 from brickyard.db import hosts, receipts
 from brickyard.db.database import Row
@@ -16,8 +18,9 @@ def list_(
     filters = {"brick_id": brick_id, "project_id": project}
     with site.db.read() as tx:
         if pool is not None:
-            row = hosts.find_pool(tx, pool)
-            filters["pool"] = row.name if row is not None else pool
+            filters["pool"] = pool
+            with contextlib.suppress(errors.NotFound):
+                filters["pool"] = hosts.require_pool(tx, pool).name
         given = {name: value for name, value in filters.items() if value is not None}
         return receipts.list_(tx, Query(project_id=None, filters=given, limit=limit, marker=marker))
 

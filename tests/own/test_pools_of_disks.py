@@ -1,0 +1,147 @@
+"""Pools of partitions on loop devices, by HTTP: what needs root, and no device-mapper."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from tests.flows import disk_scenarios
+
+from brickyard.brick import devices
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root"),
+]
+GIB = 1024**3
+
+
+@pytest.fixture
+def disks(tmp_path: Path):
+    found = []
+    for number in range(3):
+        file = tmp_path / f"disk{number}.img"
+        with open(file, "wb") as disk:
+            disk.truncate(2 * GIB + 64 * 1024 * 1024)
+        found.append(disk_scenarios.attach(file))
+    yield found
+    disk_scenarios.detach(tmp_path)
+
+
+def a_pool(api, disks, name: str = "disks", status: int = 201, **more):
+    body = {"host": "h1", "name": name, "driver": "partition", "devices": disks, **more}
+    return api.json("POST", "/v1/pools", body, status)
+
+
+def test_a_pool_of_partitions_is_made_used_and_given_back(api, disks):
+    one, two, three = disks
+    pool = a_pool(api, [one, two])
+    assert (pool["up"], pool["devices"], pool["limit_gib"], pool["thin"]) == (True, [one, two], 4, False)
+    assert a_pool(api, [two, one], status=200)["id"] == pool["id"]
+    listed = {row["path"]: row for row in api.json("GET", "/v1/hosts/h1/devices")["devices"]}
+    assert [listed[path]["backend"] for path in disks] == ["h1@disks", "h1@disks", None]
+    assert listed[one]["found"]
+    api.json("PATCH", "/v1/pools/h1@raw", {"enabled": False})
+    volume = api.a_volume(1)
+    assert volume["id"] in api.fault("DELETE", "/v1/pools/h1@disks", status=409)["message"]
+    extended = api.json("POST", "/v1/pools/h1@disks/devices", {"device": three})
+    assert (extended["devices"], extended["limit_gib"]) == ([one, two, three], 6)
+    holder = next(path for path in disks if devices.partitions(path)[1:])
+    flow = api.json("POST", "/v1/pools/h1@disks/drain", {"device": holder}, 202)["flow_id"]
+    assert volume["id"] in api.done(flow, "failed")["error"]
+    refused = api.fault("DELETE", "/v1/pools/h1@disks/devices", status=409, params={"device": holder})
+    assert "still holds bricks" in refused["message"]
+    empty = next(path for path in disks if path != holder)
+    api.done(api.json("POST", "/v1/pools/h1@disks/drain", {"device": empty}, 202)["flow_id"])
+    assert empty not in api.json("DELETE", "/v1/pools/h1@disks/devices", params={"device": empty})["devices"]
+    assert devices.inspect(empty).found == ()
+    api.json("DELETE", "/v1/pools/h1@disks/devices", params={"device": empty})
+    api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
+    [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": volume["id"]})["flows"]
+    api.done(flow["id"])
+    [receipt] = api.json("GET", "/v1/receipts", params={"pool": "h1@disks"})["receipts"]
+    assert receipt["method"] != "none"
+    api.json("DELETE", "/v1/pools/h1@disks", status=204)
+    assert [devices.inspect(path).found for path in disks] == [(), (), ()]
+    api.json("GET", "/v1/pools/h1@disks", status=404)
+
+
+def test_a_disk_with_something_on_it_is_refused_until_it_is_named(api, disks):
+    one, two, _ = disks
+    with open(one, "r+b") as disk:
+        disk.seek(1024 + 56)
+        disk.write(b"\x53\xef")  # the magic number of ext4
+    found = devices.inspect(one).found
+    assert found
+    error = api.fault(
+        "POST", "/v1/pools", {"host": "h1", "name": "x", "driver": "partition", "devices": [two, one]}, 409
+    )
+    assert error["kind"] == "DeviceInUse"
+    assert found[0] in error["message"]
+    assert devices.inspect(two).found == ()
+    assert api.fault(
+        "POST", "/v1/pools", {"host": "h1", "name": "x", "driver": "partition", "devices": [one], "wipe": ["y"]}
+    )["message"]
+    a_pool(api, [two, one], wipe=[one])
+    assert (
+        "h1@disks"
+        in api.fault(
+            "POST",
+            "/v1/pools",
+            {"host": "h1", "name": "y", "driver": "partition", "devices": [one], "wipe": [one]},
+            409,
+        )["message"]
+    )
+    assert (
+        "another devices"
+        in api.fault(
+            "POST", "/v1/pools", {"host": "h1", "name": "disks", "driver": "partition", "devices": [one]}, 409
+        )["message"]
+    )
+    api.json("DELETE", "/v1/pools/h1@disks", status=204)
+
+
+def test_a_pool_whose_record_was_lost_is_made_again_with_what_lies_in_it(api, disks):
+    one, two, _ = disks
+    before = a_pool(api, [one, two])
+    api.json("PATCH", "/v1/pools/h1@raw", {"enabled": False})
+    volume = api.a_volume(1)
+    node = api.site.world.nodes["h1"]
+    with api.site.db.begin() as tx:
+        tx.exec_driver_sql("UPDATE volumes SET pool_id = NULL, backend_id = NULL")
+        tx.exec_driver_sql("DELETE FROM claims")
+        tx.exec_driver_sql(f"DELETE FROM pools WHERE id = '{before['id']}'")
+        tx.exec_driver_sql("DELETE FROM volume_backends WHERE name = 'h1@disks'")
+    node.remove_backend("disks")
+    other = {"host": "h1", "name": "other", "driver": "partition", "devices": [one]}
+    assert "partition" in api.fault("POST", "/v1/pools", other, 409)["message"]
+    new = {**other, "name": "disks", "devices": [one, "/dev/null"]}
+    assert api.fault("POST", "/v1/pools", new)["field"] == "devices"
+    assert a_pool(api, [one, two])["up"]
+    assert [found.name for found in node.bricks("disks")] == [f"volume-{volume['id']}"]
+
+
+def test_the_same_disk_twice_is_one_disk(api, disks):
+    link = f"{disks[0]}"
+    body = {"host": "h1", "name": "x", "driver": "partition", "devices": [disks[0], link]}
+    assert "twice" in api.fault("POST", "/v1/pools", body)["message"]
+
+
+def test_of_many_who_want_one_disk_one_gets_it(api, disks):
+    statuses: list[int] = []
+
+    def make(name: str) -> None:
+        body = {"host": "h1", "name": name, "driver": "partition", "devices": [disks[0]], "wipe": [disks[0]]}
+        statuses.append(api.call("POST", "/v1/pools", body).status_code)
+
+    threads = [threading.Thread(target=make, args=(f"p{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201, 409, 409, 409, 409, 409]
+    [pool] = [pool for pool in api.json("GET", "/v1/pools")["pools"] if pool["driver"] == "partition"]
+    assert pool["devices"] == [disks[0]]
+    api.json("DELETE", f"/v1/pools/{pool['backend']}", status=204)
