@@ -12,6 +12,7 @@ def pool(
     name: str = "h1@lvm#p", *, total: int = 100, limit: int | None = None, claimed: int = 0, free: int | None = None,
     thin: bool = False, backend_name: str = "lvm", zone: str = "az1", volumes: int = 0, up: bool = True,
     capabilities: Mapping[str, Any] | None = None, too_full: str = "",
+    data_percent: float | None = None,
 ) -> PoolView:  # fmt: skip
     host, _, rest = name.partition("@")
     limit = total if limit is None else limit
@@ -20,7 +21,7 @@ def pool(
         driver="lvm", total_gib=total, limit_gib=limit, claimed_gib=claimed,
         free_gib=max(total - claimed, 0) if free is None else free, thin=thin, volumes=volumes,
         capabilities=capabilities or {}, up=up, why_down="" if up else "no answer",
-        too_full=too_full,
+        too_full=too_full, data_percent=data_percent,
     )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ POOLS = [
     ("capacity", host(), pool(**THIN, claimed=200, free=6), Ask(100), None),
     ("capacity", host(), pool(**THIN, claimed=200, free=6), Ask(101), "200 of 300"),
     ("capacity", host(), pool(**THIN, claimed=200, free=5), Ask(1), "thin reserve of 5 %"),
+    ("capacity", host(), pool(**THIN, claimed=200, free=5, data_percent=89.0), Ask(100), None),
     # A type may ask for a thick volume in a thin pool: then nothing is promised twice.
     ("capacity", host(), pool(**THIN, claimed=60, free=90), Ask(40, THICK), None),
     ("capacity", host(), pool(**THIN, claimed=60, free=90), Ask(41, THICK), "41 GiB asked"),

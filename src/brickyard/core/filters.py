@@ -29,7 +29,12 @@ def room_gib(pool: PoolView, rules: Rules, *, thick: bool) -> int:
     promisable = pool.limit_gib - pool.claimed_gib
     if not pool.thin or thick:
         return min(promisable, pool.free_gib, pool.total_gib - pool.claimed_gib if pool.thin else promisable)
-    return promisable if pool.free_gib * 100 > pool.total_gib * rules.thin_reserve_percent else 0
+    return 0 if _in_reserve(pool, rules) else promisable
+
+
+def _in_reserve(pool: PoolView, rules: Rules) -> bool:
+    """Where a pool reports how full it really is, that has decided already, and to more than a whole GiB."""
+    return pool.data_percent is None and pool.free_gib * 100 <= pool.total_gib * rules.thin_reserve_percent
 
 
 # of pools --------------------------------------------------------------------
@@ -112,7 +117,7 @@ def capacity(host: HostView, pool: PoolView, ask: Ask, rules: Rules) -> Refusal 
     if ask.size_gib <= max(room, 0):
         return None
     promised = f"{pool.claimed_gib} of {pool.limit_gib} GiB are promised, {pool.free_gib} of {pool.total_gib} GiB free"
-    if not thick and pool.free_gib * 100 <= pool.total_gib * rules.thin_reserve_percent:
+    if not thick and _in_reserve(pool, rules):
         promised += f", which is the thin reserve of {rules.thin_reserve_percent} %"
     return Refusal("capacity", f"{ask.size_gib} GiB asked, {promised}")
 
