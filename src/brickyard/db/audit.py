@@ -62,8 +62,9 @@ class Records:
 
 def records(tx: Tx, since: str) -> Records:
     """Everything at one moment; `since` is when the audit began."""
-    if tx.dialect.name == "sqlite":
-        tx.exec_driver_sql("BEGIN")  # one picture for all statements; whoever gives the connection back ends it
+    # One picture for all statements; whoever gives the connection back ends it.
+    together = "BEGIN" if tx.dialect.name == "sqlite" else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+    tx.exec_driver_sql(together)
     found_volumes = _by_id(tx, schema.volumes)
     found_snapshots = _by_id(tx, schema.snapshots)
     found_instances = _by_id(tx, schema.instances)
@@ -149,12 +150,15 @@ def remember(tx: Tx, keys: Collection[str], gone: Collection[str]) -> dict[str, 
     """Keep when each difference was first seen, and forget those that are gone; `first_seen` after that."""
     known = first_seen(tx)
     new = [{"key": key, "first_seen_at": clock.stamp()} for key in sorted(set(keys) - set(known))]
-    if new:
-        tx.execute(sa.insert(findings), new)
+    if new and tx.dialect.name in ("mysql", "mariadb"):
+        tx.execute(sa.insert(findings).prefix_with("IGNORE"), new)
+    elif new:  # another audit may see the same at the same time
+        insert = "INSERT INTO audit_findings (key, first_seen_at) VALUES (:key, :first_seen_at) ON CONFLICT DO NOTHING"
+        tx.execute(sa.text(insert), new)
     lost = sorted(set(gone) & set(known))
     for start in range(0, len(lost), CHUNK):
         tx.execute(sa.delete(findings).where(findings.c.key.in_(lost[start : start + CHUNK])))
-    return {**{key: at for key, at in known.items() if key not in gone}, **{n["key"]: n["first_seen_at"] for n in new}}
+    return first_seen(tx)
 
 
 # rows that come back ---------------------------------------------------------------------------------------------

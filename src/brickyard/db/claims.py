@@ -96,6 +96,9 @@ def count(tx: Tx, *, pool_id: str, brick_id: str, gib: int) -> None:
 
 def recount(tx: Tx, id: str) -> None:
     """Let a pool, a storage or a host say again what the claims on it add up to."""
+    # The rows are locked before the sums are read, so that no claim comes in between.
+    for table in (pools, storages, hosts):
+        tx.execute(sa.select(table.c.id).where(table.c.id == id).with_for_update())
     gib = sa.select(sa.func.coalesce(sa.func.sum(claims.c.gib), 0)).where(claims.c.pool_id == pools.c.id)
     tx.execute(sa.update(pools).where(pools.c.id == id).values(claimed_gib=gib.scalar_subquery()))
     under = sa.select(sa.func.coalesce(sa.func.sum(pools.c.claimed_gib), 0)).where(pools.c.storage_id == storages.c.id)
