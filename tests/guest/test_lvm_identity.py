@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def test_a_group_inside_a_guests_volume_is_never_seen(take: Take, tmp_path: Path
     device = loop(image, 64 * MIB)
     lvm(device, "vgcreate", "ours", device)
     lvm(device, "lvcreate", "-an", "-Zn", "-Wn", "-L", "8M", "-n", inner.name, "ours")
+    run("udevadm", "settle")  # whoever looks at it still would keep it
     run("losetup", "-d", device)
     groups.create("ours", [disk])
     driver = thick()
@@ -121,10 +123,16 @@ def test_a_foreign_volume_with_our_prefix_is_listed_and_never_touched(take: Take
         assert driver.delete(label.name) is Did.CHANGED
 
 
+def _bring_back(disk: str) -> None:
+    """A device that can vanish, on a disk that shows nothing of it by itself: it begins at the second MiB."""
+    sectors = int(run("blockdev", "--getsz", disk)) - 2048
+    run("dmsetup", "create", "losable", "--table", f"0 {sectors} linear {disk} 2048")
+    run("udevadm", "settle")
+
+
 def test_a_device_that_vanishes_stops_what_needs_it_and_nothing_else(take: Take) -> None:
     one, two = take(2)
-    size = int(run("blockdev", "--getsz", two))
-    run("dmsetup", "create", "losable", "--table", f"0 {size} linear {two} 0")
+    _bring_back(two)
     groups.create("ours", [one, "/dev/mapper/losable"])
     driver, first, second = thick(), volume(), volume()
     both = f"{one},/dev/mapper/losable"
@@ -150,7 +158,7 @@ def test_a_device_that_vanishes_stops_what_needs_it_and_nothing_else(take: Take)
             with pytest.raises(command.MissingDevice, match="bring them back"):
                 verb()
     assert lvm(one, "vgs", "--noheadings", "-o", "vg_seqno", "ours") == before, "nothing was written"
-    run("dmsetup", "create", "losable", "--table", f"0 {size} linear {two} 0")
+    _bring_back(two)
     assert driver.open(second.name).size_bytes == SIZE
     assert driver.delete(first.name) is Did.CHANGED
 
@@ -259,6 +267,34 @@ def test_nothing_more_is_promised_when_the_pool_is_really_full(take: Take) -> No
     assert (guard.usage().data_percent or 0) < 5
 
 
+def _write_all(path: str, mib: int) -> None:
+    with open(path, "r+b", buffering=0) as device:
+        for _ in range(mib):
+            device.write(b"\x01" * MIB)
+            os.fsync(device.fileno())
+
+
+def test_a_pool_that_is_full_to_the_last_block_can_be_emptied_and_used_again(take: Take) -> None:
+    [disk] = take(1)
+    groups.create("ours", [disk])
+    lvm(disk, "lvcreate", "-T", "-Zy", "-L", "32M", "--errorwhenfull", "y", "ours/ours-pool")
+    driver, label, other = Guard(ThinDriver("ours", "ours-pool"), "thin"), volume(), volume()
+    driver.create(other, SIZE)
+    fill(driver, other.name, 5)
+    driver.create(label, 64 * MIB)
+    with pytest.raises(OSError):
+        _write_all(driver.open(label.name).path, 64)
+    assert driver.usage().data_percent == 100
+    with pytest.raises(errors.NoSpace):
+        driver.create(volume(), SIZE)
+    assert driver.delete(label.name) is Did.CHANGED
+    assert holds(driver, other.name, 5)
+    following = volume()
+    assert driver.create(following, SIZE) is Did.CHANGED
+    fill(driver, following.name, 6)
+    assert holds(driver, following.name, 6)
+
+
 def test_a_pool_that_shows_what_others_wrote_is_refused(take: Take) -> None:
     [disk] = take(1)
     groups.create("ours", [disk])
@@ -327,8 +363,7 @@ def test_space_that_was_never_ours_reads_as_zeros(take: Take) -> None:
 @pytest.mark.parametrize("thin", [False, True])
 def test_a_mirrored_group_survives_a_disk(take: Take, thin: bool) -> None:
     one, two = take(2)
-    size = int(run("blockdev", "--getsz", two))
-    run("dmsetup", "create", "losable", "--table", f"0 {size} linear {two} 0")
+    _bring_back(two)
     groups.create("ours", [one, "/dev/mapper/losable"], raid1=True, thin=thin)
     groups.create("ours", [one, "/dev/mapper/losable"], raid1=True, thin=thin)
     driver = Guard(ThinDriver("ours", "ours-pool", raid1=True), "thin") if thin else thick(raid1=True)

@@ -201,8 +201,10 @@ class Shared:
         return answer
 
     def recent(self, age_s: float) -> Group:
-        """The last report if it began no longer than `age_s` ago, and a fresh one otherwise."""
+        """The last report if it began no longer than `age_s` ago, or the one that is being made; else a fresh one."""
         with self._changed:
+            while self._running:
+                self._changed.wait()
             answer, young = self._answer, clock.monotonic() - self._at_s <= age_s
         return answer if young and isinstance(answer, Group) else self.fresh()
 

@@ -20,12 +20,11 @@ from brickyard.brick.driver import Progress
 from brickyard.brick.lvm import groups, tags
 from brickyard.brick.lvm.command import Exists, InUse, Lvm
 from brickyard.brick.lvm.reports import Group, Volume
-from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, Volumes
+from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, YOUNG_S, Volumes
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
 from brickyard.core.sizes import MIB
 
-YOUNG_S = 2.0  # how old a report may be that says how full the pool is
 METADATA_STEP_BYTES = 16 * MIB
 
 

@@ -20,6 +20,7 @@ from brickyard.core.bricks import Connection, Did, Found, Label
 
 # While a thin volume is reverted its old content has this name for a moment (see `thin`), and is still the brick.
 REVERTED = "reverted-"
+YOUNG_S = 5.0  # how old a report may be that says how full a pool is, and other things that LVM checks by itself
 REVERTING = "revert-"  # and this name has the content that it gets
 ONLY_WHEN_OPENED = ("-ky",)  # a flag that whoever activates a whole group, or all at boot, passes over
 MAKING = tags.tag("making")
@@ -77,7 +78,7 @@ class Volumes:
 
     def queue(self) -> Queue:
         if self._uuid is None:
-            self.look()
+            self.reports.recent(YOUNG_S)
         assert self._uuid is not None
         return Queue(self._uuid)
 
@@ -116,8 +117,6 @@ class Volumes:
             raise errors.NotFound(f"{name} in {self.name} is deleted and being wiped: it cannot be used any more")
         if volume.tags.making:
             raise errors.NotFound(f"{name} in {self.name} was never finished: repeat what made it, or delete it")
-        if volume.health == "partial":
-            raise MissingDevice(f"{name} lies on a device that {self.name} has lost: bring the device back")
         return volume
 
     def matched(self, volume: Volume, label: Label, source: str, size_bytes: int, *, exact: bool) -> Did:
