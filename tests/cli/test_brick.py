@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from rig import Command
+from tests.contract import loops
 
 ONE = "0c1a4a5e-9a08-4c43-9cb5-ee24e4a2a2a1"
 GIB = 1024**3
@@ -144,3 +145,29 @@ def test_long_work_shows_a_bar_in_a_terminal_and_nowhere_else(tmp_path: Path) ->
     quiet = pool.command.really(*pool.words, "clone", ONE)
     assert quiet.err == ""
     assert quiet.out.count("\n") == 1
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("driver", ["partition", "disk"])
+def test_disks_are_worked_on_like_directories(tmp_path: Path, driver: str) -> None:
+    """Whatever the registry has, with its options as they are in a configuration file; a delete wipes, and says so."""
+    disks = loops.new_pool(tmp_path, driver, (64 * 1024**2, 96 * 1024**2))
+    try:
+        command = Command("http://127.0.0.1:9")
+        words = ("brick", "--driver", driver, "-o", f"devices={','.join(disks)}")
+        made = command(*words, "create", "--size", "8M", "--id", ONE, "-f", "json").json
+        assert (made["did"], made["brick"]["labelled"]) == ("changed", True)
+        assert command(*words, "create", "--size", "8M", "--id", ONE, "-f", "json").json["did"] == "already"
+        assert f"volume-{ONE}" in command(*words, "list").out
+        at = command(*words, "open", ONE, "-f", "json").json
+        with open(at["path"], "r+b") as file:
+            file.write(b"secret")
+        command(*words, "close", ONE)
+        receipt = command(*words, "wipe", ONE, "-f", "json").json
+        assert receipt["method"] != "none"
+        [wiping] = command(*words, "audit", "-f", "json", code=1).json
+        assert wiping["kind"] == "wiping"
+        assert "deleted" in command(*words, "delete", ONE).out
+        assert command(*words, "audit", "-f", "json").json == []
+    finally:
+        loops.forget_all()
