@@ -26,7 +26,6 @@ PACKAGES = {
     "prlimit": "util-linux",
     "setsid": "util-linux",
     "lvm": "lvm2",
-    "sgdisk": "gdisk",
     "wipefs": "util-linux",
     "blkdiscard": "util-linux",
     "blockdev": "util-linux",

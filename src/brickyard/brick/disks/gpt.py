@@ -126,10 +126,15 @@ def read(descriptor: int) -> Table | None:
     return None
 
 
-def write(descriptor: int, table: Table) -> None:
-    """Replace both copies, the second one first; at no moment is there none that is whole."""
+def check_plain(table: Table) -> None:
+    """Raise BrickMismatch unless the table has the shape that we write."""
     if not table.plain:
         raise errors.BrickMismatch("the partition table has an unusual shape and is not changed: use another disk")
+
+
+def write(descriptor: int, table: Table) -> None:
+    """Replace both copies, the second one first; at no moment is there none that is whole."""
+    check_plain(table)
     array, size = _array(table), table.sector_bytes
     length = ENTRIES * ENTRY.size // size
     with faults.step("write the second table"):

@@ -82,6 +82,7 @@ def forget(path: str, *, pool: str, driver: str) -> Did:
 def _label(path: str, descriptor: int, table: Table, pool: str, driver: str) -> None:
     places = [begin for begin, end in table.free() if end - begin >= slots.AREA_BYTES]
     number = table.vacant()
+    gpt.check_plain(table)
     if not places or number is None:
         raise errors.NoSpace(f"{path} has no MiB left for labels, or no entry in its table: use another disk")
     area, size = places[0], table.sector_bytes
