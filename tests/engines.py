@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import sqlalchemy as sa
 
 from brickyard.db import database, schema
@@ -48,6 +49,13 @@ def emptied(db: database.Database) -> database.Database:
         file.with_name(file.name + part).unlink(missing_ok=True)
     file.write_bytes(_empty_sqlite())
     return db
+
+
+def forget_all(tx: database.Tx) -> None:
+    """Not a table left, whoever made it."""
+    found = sa.MetaData()
+    found.reflect(tx)
+    found.drop_all(tx)
 
 
 def _forget(tx: database.Tx) -> None:
@@ -91,7 +99,7 @@ class Server:
 
     def start(self) -> None:
         with open(self.log, "ab") as out:
-            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, cwd="/")
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, cwd="/", start_new_session=True)
         deadline = time.monotonic() + START_S
         while not _answers(self.first_url):
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
@@ -100,6 +108,9 @@ class Server:
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self.process is None or self.process.poll() is not None:
             return
+        if signum == signal.SIGKILL:  # with all that it has started, as in a power cut
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                child.kill()
         self.process.send_signal(signum)
         try:
             self.process.wait(STOP_S)

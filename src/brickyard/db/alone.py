@@ -14,7 +14,7 @@ from types import TracebackType
 import sqlalchemy as sa
 
 from brickyard.core import errors
-from brickyard.db.database import MARIADB, Database, Tx
+from brickyard.db.database import MARIADB, Database, Tx, let_go
 
 LOG = logging.getLogger(__name__)
 NAME = "brickyard"
@@ -42,7 +42,7 @@ class Alone:
         if self._thread.is_alive():
             self._thread.join()
         if self._connection is not None:
-            self._connection.close()
+            let_go(self._connection)
 
     def _locked(self) -> Tx:
         """A connection that has the lock; Conflict when another one has it."""
@@ -74,6 +74,8 @@ class Alone:
 
     def _again(self) -> bool:
         """The connection is gone, and the lock with it; False when another service has it now."""
+        assert self._connection is not None
+        let_go(self._connection)
         try:
             self._connection = self._locked()
             LOG.warning("the database was away; this service has its lock again")

@@ -84,7 +84,8 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                connection.rollback()
+                with contextlib.suppress(sa.exc.DBAPIError):  # a server that is gone has rolled back
+                    connection.rollback()
                 raise
             _commit(connection)
         self._commits.number = self._committed() + 1
@@ -129,7 +130,7 @@ class Database:
             yield connection
             connection.rollback()
         except BaseException:
-            connection.close()
+            let_go(connection)
             raise
         self._idle.append((connection, clock.monotonic()))
 
@@ -145,13 +146,13 @@ class Database:
             connection.rollback()
         except sa.exc.DBAPIError:  # the server was away; the others are as dead as this one
             self.close()
-            connection.close()
+            let_go(connection)
             return self.engine.connect()
         return connection
 
     def close(self) -> None:
         while self._idle:
-            self._idle.pop()[0].close()
+            let_go(self._idle.pop()[0])
         self.engine.dispose()
 
 
@@ -177,6 +178,12 @@ def _told() -> Iterator[None]:
         raise
     except sa.exc.TimeoutError as error:
         raise errors.Unavailable("Every connection to the database is in use: repeat the request later.") from error
+
+
+def let_go(connection: Tx) -> None:
+    """Close a connection, also one whose server is gone."""
+    with contextlib.suppress(sa.exc.DBAPIError):
+        connection.close()
 
 
 def _commit(connection: Tx) -> None:
