@@ -108,10 +108,11 @@ class Server:
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self.process is None or self.process.poll() is not None:
             return
-        if signum == signal.SIGKILL:  # with all that it has started, as in a power cut
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                child.kill()
+        children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signum)
+        for child in children if signum == signal.SIGKILL else ():  # all of it, as in a power cut
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
