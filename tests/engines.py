@@ -143,7 +143,7 @@ def postgresql() -> Iterator[Server]:
         _run(as_user("postgres", *make, "--locale=C.UTF-8"))
         options = {
             "unix_socket_directories": str(room), "listen_addresses": "", "fsync": "off", "full_page_writes": "off",
-            "synchronous_commit": "off", "max_connections": "300", "shared_buffers": "32MB",
+            "max_connections": "300", "shared_buffers": "32MB",
         }  # fmt: skip
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         command = as_user("postgres", str(programs / "postgres"), "-D", str(data), *given)
@@ -162,7 +162,7 @@ def mariadb() -> Iterator[Server]:
             )
         )
         options = [
-            f"--socket={socket}", "--skip-networking", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin",
+            f"--socket={socket}", "--skip-networking", "--innodb-flush-log-at-trx-commit=2", "--skip-log-bin",
             "--innodb-buffer-pool-size=64M", "--max-connections=300", f"--pid-file={room / 'pid'}",
             "--skip-name-resolve",
         ]  # fmt: skip
