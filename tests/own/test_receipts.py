@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+from tests import world
+
 from brickyard.core.bricks import Receipt
+from brickyard.db import hosts
+
+THREADS = 8  # of the conductor of a site for tests
 
 
 def gone(api, volume_id: str) -> str:
@@ -80,13 +86,20 @@ class Slow:
     def __init__(self, node) -> None:
         self._node = node
         self.wiping, self.go_on = threading.Event(), threading.Event()
+        self.at_once = self.most = 0
+        self._lock = threading.Lock()
 
     def __getattr__(self, name: str):
         return getattr(self._node, name)
 
     def wipe_brick(self, backend, name, progress=None) -> Receipt:
+        with self._lock:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
         self.wiping.set()
         assert self.go_on.wait(20)
+        with self._lock:
+            self.at_once -= 1
         return self._node.wipe_brick(backend, name, progress)
 
 
@@ -104,3 +117,33 @@ def test_what_is_being_wiped_is_claimed_and_told(api):
     gone(api, volume["id"])
     pool = api.json("GET", "/v1/pools/h1@raw")
     assert (pool["claimed_gib"], pool["wiping_gib"]) == (0, 0)
+
+
+@pytest.fixture
+def small(api, tmp_path):
+    """A site that knows how many threads its conductor has."""
+    (tmp_path / "small").mkdir()
+    with world.running(tmp_path / "small", conductor_threads=THREADS) as (site, http):
+        yield type(api)(site, http)
+
+
+def test_many_long_wipes_leave_room_for_other_work(small):
+    """Half of the conductor's threads wipe; the other deletes wait without holding one, and are done in the end."""
+    api = small
+    with api.site.db.begin() as tx:
+        pool = hosts.require_pool(tx, "h1@raw")
+        tx.execute(hosts.pools.update().values(capabilities={**pool.capabilities, "wipes": True}))
+    volumes = [api.a_volume()["id"] for _ in range(7)]
+    node = Slow(api.site.world.nodes["h1"])
+    api.site.world.nodes._nodes["h1"] = node
+    for id in volumes:
+        api.json("DELETE", f"/v3/volumes/{id}", status=202)
+    assert node.wiping.wait(20)
+    for _ in range(3):
+        api.a_volume()
+    assert 1 <= node.at_once <= THREADS // 2
+    node.go_on.set()
+    for id in volumes:
+        gone(api, id)
+    assert node.most == THREADS // 2
+    assert len(api.json("GET", "/v1/receipts")["receipts"]) == len(volumes)

@@ -24,7 +24,8 @@ def params(*, host: str, backend: str, device: str) -> dict[str, Any]:
 
 def drain(run: Run) -> None:
     device = run.params["device"]
-    node_of(run).drain_device(run.params["backend"], device, run.progress(device))
+    with run.world.long.entered(run.world.settings.conductor_threads):
+        node_of(run).drain_device(run.params["backend"], device, run.progress(device))
 
 
 def refill(run: Run) -> None:

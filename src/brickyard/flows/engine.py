@@ -27,6 +27,7 @@ from brickyard.flows import progress
 Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
 KEPT = ("refusals", "pools")
+LATER_S = 3.0
 RETRY_PAUSE_S = (1, 2, 5, 15, 60, 300)
 
 # event → the events that may follow it for the same step of the same attempt
@@ -106,6 +107,10 @@ class LostLease(Exception):
     """Another conductor has taken this flow; whatever we were about to write is no longer ours to write."""
 
 
+class Later(Exception):
+    """Raised by an Act before it does anything: it is not its turn. The flow is let go and the Act tried again soon."""
+
+
 Probe = Callable[[str, str], None]  # (point, step): tests raise here; points: before-do after-do before-undo after-undo
 
 
@@ -135,7 +140,11 @@ class Engine:
                     self._release(journal)
                     break
                 if journal.status == "running":
-                    self._forward(journal)
+                    try:
+                        self._forward(journal)
+                    except Later:
+                        self._release(journal, LATER_S)
+                        break
                 elif not self._backward(journal):
                     break
         except LostLease:
@@ -170,6 +179,8 @@ class Engine:
                 with self.board.at(journal.run, step.name, journal.flow.progressed):
                     data = step.do(journal.run)
                 self.probe("after-do", step.name)
+            except Later:
+                raise
             except Exception as error:
                 self._fail(journal, step, error)
                 return
@@ -254,9 +265,10 @@ class Engine:
             journal.flow.failed(journal.run, tx, error)
             journal.status = "failed"
 
-    def _release(self, journal: Journal) -> None:
+    def _release(self, journal: Journal, pause_s: float = 0) -> None:
+        values = {"not_before": clock.stamp(pause_s)} if pause_s else {}
         with self.db.begin() as tx:
-            rows.hold(tx, journal.run.id, self.owner, owner=None, lease_until=None)
+            rows.hold(tx, journal.run.id, self.owner, owner=None, lease_until=None, **values)
 
     def _pause(self, journal: Journal, error: errors.BrickyardError) -> None:
         """Release the flow, to be tried again later."""

@@ -11,14 +11,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from brickyard.core import bricks, clock, errors, pools
-from brickyard.db import receipts
+from brickyard.db import hosts, receipts
 from brickyard.db.database import Tx
 from brickyard.flows.engine import Run
 
 
 def wipe(run: Run, pool: str | None, names: Sequence[str]) -> dict[str, Any]:
     """Make these bricks of a pool unreadable: `{"pool": …, "receipts": […]}`, as `keep` takes it. A brick that is not
-    there has none. `pool` None: they were never placed."""
+    there has none. `pool` None: they were never placed. engine.Later while enough others are wiped."""
+    if pool is None or not _takes_long(run, pool):
+        return _wipe(run, pool, names)
+    with run.world.long.entered(run.world.settings.conductor_threads):
+        return _wipe(run, pool, names)
+
+
+def _takes_long(run: Run, pool: str) -> bool:
+    with run.world.db.read() as tx:
+        row = hosts.find_pool(tx, pool)
+    return row is not None and bool(row.capabilities.get("wipes"))
+
+
+def _wipe(run: Run, pool: str | None, names: Sequence[str]) -> dict[str, Any]:
     made: list[dict[str, Any]] = []
     if pool is not None:
         at = pools.parse(pool)
@@ -75,7 +88,7 @@ def delete(run: Run, pool: str | None, names: Sequence[str]) -> None:
 
 def erase(run: Run, pool: str, name: str) -> None:
     """The undo of a create: something may have been written already."""
-    wiped = wipe(run, pool, [name])
+    wiped = _wipe(run, pool, [name])
     if wiped["receipts"]:
         with run.world.db.begin() as tx:
             keep(run, tx, wiped)

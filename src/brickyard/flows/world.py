@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from brickyard.core.settings import Service
 from brickyard.db.database import Database
+from brickyard.flows.long_work import Lane
 from brickyard.flows.places import Places
 from brickyard.nodes.directory import Directory
 
@@ -18,3 +19,4 @@ class World:
     places: Places
     settings: Service
     images: Path  # the directory of the image store: one file per SHA-256
+    long: Lane = field(default_factory=Lane)  # for steps that may take hours
