@@ -181,6 +181,8 @@ def test_the_table_has_the_options_that_the_driver_takes(driver: str) -> None:
         ("[DEFAULT]\nenabled_backends = a\n[a]\nmax_over_subscription_ratio = 0.5\n", ["0.5", "from 1"]),
         ("[DEFAULT]\nenabled_backends = a\n[a]\nmax_over_subscription_ratio = nan\n", ["nan"]),
         ("[DEFAULT]\nenabled_backends = a\n[a]\nmax_over_subscription_ratio = 1e308\n", ["1e308", "to 1000"]),
+        ("[DEFAULT]\nenabled_backends = a\n[a]\nthin_warn_percent = 95\n", ["[a] thin_warn_percent 95", "lower than"]),
+        ("[DEFAULT]\nenabled_backends = a\n[a]\nthin_pause_percent = 101\n", ["[a]", "101", "from 10 to 100"]),
         ("[DEFAULT]\nenabled_backends = a\n[a]\nextra_capabilities = [1]\n", ["extra_capabilities", "JSON object"]),
         ("[DEFAULT]\nenabled_backends = a,b\n[a]\npath = /x\n[b]\npath = /x/../x\n", ["[b]", "[a]", "/x"]),
         ("[DEFAULT]\nenabled_backends = a\n[backend_defaults]\npath = /x\n[a]\n", ["backend_defaults", "path"]),
