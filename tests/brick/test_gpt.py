@@ -231,6 +231,15 @@ def test_a_disk_is_prepared_once_and_given_back_empty(disk: str) -> None:
     assert Path(disk).read_bytes() == bytes(SIZE)
 
 
+def test_where_no_nodes_can_be_made_everything_goes_by_the_usual_ones(
+    disk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "NODES", "/no_nodes")
+    assert preparing.prepare(disk, pool="fast", driver="partition") is Did.CHANGED
+    assert preparing.prepare(disk, pool="fast", driver="partition") is Did.ALREADY
+    assert preparing.forget(disk, pool="fast", driver="partition") is Did.CHANGED
+
+
 def test_a_disk_with_something_on_it_is_not_prepared(disk: str) -> None:
     subprocess.run(["mkswap", disk], check=True, capture_output=True)
     before = Path(disk).read_bytes()

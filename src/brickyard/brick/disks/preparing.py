@@ -33,22 +33,17 @@ def prepare(path: str, *, pool: str, driver: str, shared: bool = False) -> Did:
     place in what is free. DeviceInUse when it belongs to another pool, or is not empty.
     """
     real = devices.resolve(path)
-    with devices.locked(real), direct.writing(real) as descriptor:
-        table = gpt.read(descriptor)
-        if _has_labels(table):
-            disk = Disk(real, descriptor)
-            _check_whose(disk, pool, driver)
-            done = gpt.is_protected(descriptor)
-            if not done:
-                gpt.protect(descriptor, disk.table)
-            gpt.write(descriptor, disk.table)  # a death may have left one copy
-            _show_labels(disk)
-            return Did.ALREADY if done else Did.CHANGED
-        if not (shared and table is not None):
+    with devices.locked(real):
+        with direct.reading(real) as descriptor:
+            table = gpt.read(descriptor)
+        if not _has_labels(table) and not (shared and table is not None):
             if found := devices.inspect(real).found:
                 raise errors.DeviceInUse(f"{path} is not empty: {'; '.join(found)}; claim it first", found)
-            table = gpt.blank(descriptor)
-        _label(real, descriptor, table, pool, driver)
+            table = None
+        with direct.writing(real) as descriptor:
+            if _has_labels(table):
+                return _complete(Disk(real, descriptor), pool, driver)
+            _label(real, descriptor, table or gpt.blank(descriptor), pool, driver)
         return Did.CHANGED
 
 
@@ -77,6 +72,17 @@ def forget(path: str, *, pool: str, driver: str) -> Did:
         with faults.step("erase the labels"):
             direct.write(descriptor, disk.area, bytes(slots.AREA_BYTES))
         return Did.CHANGED
+
+
+def _complete(disk: Disk, pool: str, driver: str) -> Did:
+    """A death may have left one copy of the table, or no protection of it."""
+    _check_whose(disk, pool, driver)
+    done = gpt.is_protected(disk.descriptor)
+    if not done:
+        gpt.protect(disk.descriptor, disk.table)
+    gpt.write(disk.descriptor, disk.table)
+    _show_labels(disk)
+    return Did.ALREADY if done else Did.CHANGED
 
 
 def _label(path: str, descriptor: int, table: Table, pool: str, driver: str) -> None:
