@@ -43,7 +43,7 @@ def test_a_group_inside_a_guests_volume_is_never_seen(take: Take, tmp_path: Path
     label, inner = volume(), volume()
     image = tmp_path / "image"
     device = loop(image, 64 * MIB)
-    lvm(device, "vgcreate", "ours", device)
+    lvm(device, "vgcreate", "--setautoactivation", "n", "ours", device)
     lvm(device, "lvcreate", "-an", "-Zn", "-Wn", "-L", "8M", "-n", inner.name, "ours")
     run("udevadm", "settle")  # whoever looks at it still would keep it
     run("losetup", "-d", device)
