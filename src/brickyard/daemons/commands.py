@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -91,10 +93,18 @@ def rebuild(ctx: click.Context, state_dir: Path | None, files: tuple[Path, ...],
         from brickyard.daemons import rebuild as work
         from brickyard.daemons import serve as daemon
         from brickyard.daemons import state_dir as directory
+        from brickyard.db import alone, migrate
 
         settings = _settings(state_dir, files)
         directory.prepare(settings.state_dir)
-        with directory.held(settings.state_dir), _upgraded(state_dir, files) as database:
+        with (
+            directory.held(settings.state_dir),
+            _database(state_dir, files) as database,
+            alone.Alone(database, lost=lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        ):
+            if migrate.current(database) is None:
+                migrate.upgrade(database)
+            migrate.check(database)
             outcome = work.run(database, daemon.make_node(settings, database), dry_run=dry_run)
     work.show(outcome, ctx.find_root().obj["form"], dry_run=dry_run)
     ctx.exit(0 if outcome.complete else 1)
