@@ -140,6 +140,8 @@ def test_a_guest_runs_when_nothing_holds_it_any_more(rig: Rig) -> None:
     [found] = rig.hypervisor.list()
     assert (found.status, found.held) == ("paused", ("pool a", "pool b"))
     assert found.read_only == (guest.disks[1].serial,)
+    with pytest.raises(errors.GuestError, match="held .pool a and pool b is almost full.* make room"):
+        rig.hypervisor.detach(guest.id, guest.disks[0].serial)
     # A pause and its end, as of a snapshot, do not let it go, and neither does another service.
     rig.hypervisor.pause(guest.id)
     service = rig.restarted()

@@ -202,6 +202,25 @@ def test_names_cannot_become_options(real: Rig, tmp_path: Path) -> None:
     assert "socket,id=qmp,path=/a,,b,server=on,wait=off" in argv
 
 
+def test_a_death_between_the_note_and_the_stop_is_made_good(real: Rig) -> None:
+    """The reason is on disk, and the guest still runs: both ways from there."""
+    guest = real.guest(real.disk())
+    real.hypervisor.boot(guest)
+    at = home.Home(real.directory / "state", guest.id)
+    record = at.read()
+    assert record is not None
+    at.write(dataclasses.replace(record, held=("pool a",)))
+    [found] = real.hypervisor.list()
+    assert (found.status, found.held) == ("running", ("pool a",))
+    assert real.hypervisor.hold(guest.id, "pool a") is Did.CHANGED
+    assert real.status(guest.id) == "paused"
+    assert real.hypervisor.release(guest.id, "pool a") is Did.CHANGED
+    at.write(dataclasses.replace(record, held=("pool a",)))
+    assert real.hypervisor.release(guest.id, "pool a") is Did.CHANGED
+    [found] = real.hypervisor.list()
+    assert (found.status, found.held) == ("running", ())
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 32 MiB."""

@@ -48,6 +48,12 @@ class Running:
     read_only: tuple[str, ...] = ()  # those of the serials that the guest cannot write to
 
 
+def cannot_release(id: str, serial: str, reasons: tuple[str, ...]) -> str:
+    """Why a disk cannot be taken out of a guest that does not run, and what to do."""
+    why = " and ".join(reasons)
+    return f"guest {id} is held ({why} is almost full) and cannot release disk {serial}; make room there, then repeat"
+
+
 class Hypervisor(Protocol):
     """Every verb may run twice and may die in the middle. Raises GuestError, NotFound."""
 

@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import disks
-from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running
+from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running, cannot_release
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,6 +128,8 @@ class Memory:
         found = self.guests.by_id.get(id)
         if found is None or serial not in _serials(found):
             return Did.ALREADY
+        if found.held:
+            raise errors.GuestError(cannot_release(id, serial, found.held))
         if found.status == PAUSED:
             raise errors.GuestError(f"guest {id} is paused and cannot release disk {serial}; resume it, then repeat")
         if found.is_deaf and found.status == RUNNING:

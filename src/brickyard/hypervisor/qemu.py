@@ -20,7 +20,7 @@ from brickyard.core import clock, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import accel, arguments, disks, home, hotplug, limits, process, qmp
 from brickyard.hypervisor.home import Home, Record
-from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running
+from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running, cannot_release
 
 BINARY = "qemu-system-x86_64"
 SLOTS = 8  # disks that can be plugged in later, besides those of the start
@@ -131,6 +131,8 @@ class Qemu:
             kept = tuple(disk for disk in record.guest.disks if disk.serial != serial)
             did = Did.CHANGED if len(kept) < len(record.guest.disks) else Did.ALREADY
             if process.find(at) is not None:
+                if record.held:
+                    raise errors.GuestError(cannot_release(id, serial, record.held))
                 with qmp.connected(at.path, id) as monitor:
                     did = hotplug.detach(monitor, id, serial, timeout_s=self._detach_s)
             self._note(at, record, kept)
