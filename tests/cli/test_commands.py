@@ -64,6 +64,35 @@ def test_pools_are_made_shown_and_deleted(brickyard, tmp_path):
     assert "configuration" in brickyard("pool", "delete", "h1@fast", code=1).err
 
 
+def test_pools_say_where_they_lie_and_hosts_what_disks_they_have(brickyard):
+    [fast] = [pool for pool in brickyard("pool", "list", "-f", "json").json if pool["backend"] == "h1@fast"]
+    assert fast["path"].endswith("/bricks/fast")
+    assert fast["path"] in brickyard("pool", "list").out
+    assert fast["path"] in brickyard("pool", "show", "h1@fast").out
+    brickyard("host", "devices", "h1")
+    assert all(device["confirmation"] for device in brickyard("host", "devices", "h1", "-f", "json").json)
+    words = ("pool", "create", "x", "--host", "h1", "--driver", "lvm-thin")
+    assert "raid1" in brickyard(*words, "--volume-group", "vg", "--raid1", code=1).err
+    assert "two devices" in brickyard(*words, "--device", "/dev/null", "--raid1", code=1).err
+    assert "not a block device" in brickyard(*words, "--device", "/dev/null", "--wipe", "s", code=1).err
+    assert "configuration" in brickyard("pool", "extend", "h1@fast", "--device", "/dev/null", code=1).err
+    assert "configuration" in brickyard("pool", "drain", "h1@fast", "--device", "/dev/null", "--no-wait", code=1).err
+    assert "configuration" in brickyard("pool", "remove-device", "h1@fast", "--device", "/dev/null", code=1).err
+
+
+def test_receipts_are_listed_and_shown(ready):
+    made = ready("boot", "--flavor", "small", "--image", "tiny", "--local-storage", "1", "wiped", "-f", "json").json
+    volume = made["volumes"][0]["volume_id"]
+    ready("instance", "delete", "--volumes", "wiped")
+    deadline = time.monotonic() + 20
+    while not (found := ready("receipt", "list", "--brick", volume, "-f", "json").json):
+        assert time.monotonic() < deadline
+    assert f"volume-{volume}" in ready("receipt", "list").out
+    assert found[0]["verified"] in ready("receipt", "show", found[0]["id"]).out
+    assert "Nothing was deleted" in ready("receipt", "list", "--project", "nobody").out
+    ready("receipt", "show", "nothing", code=1)
+
+
 def test_options_of_a_driver_travel_to_the_node(brickyard, tmp_path):
     words = ("pool", "create", "opt", "--host", "h1", "--driver", "raw", "--path", str(tmp_path / "opt"))
     assert "thick" in brickyard(*words, "--option", "preallocate=true").out

@@ -14,7 +14,7 @@ from tests.flows import disk_scenarios, scenarios, soundness
 from tests.flows.scenarios import Hands, Scenario
 
 from brickyard.core import errors
-from brickyard.db import database, flows
+from brickyard.db import database, flows, schema
 from brickyard.flows import catalogue, engine
 from brickyard.hypervisor import memory
 
@@ -222,3 +222,6 @@ def test_failed_boot_leaves_the_picture_it_found(bench: Bench) -> None:
     after = soundness.picture(bench.site)
     assert after.pop("instances") != before.pop("instances")
     assert after == before
+    wiped = [row.name for row in soundness.rows(bench.site, schema.receipts)]
+    assert len(wiped) == 3
+    assert {name.partition("-")[0] for name in wiped} == {"root", "volume"}
