@@ -319,6 +319,7 @@ def test_a_mirrored_pool_is_made_and_taken_apart(service: Service, disks: Callab
     words = ("pool", "create", "safe", "--host", "h1", "--driver", "lvm-thin", "--device", one, "--device", two)
     service.cli(*words, "--raid1")
     assert service.pools()["safe"]["up"]
+    assert "another raid1" in service.cli(*words, code=1)
     service.ask("DELETE", "/v1/pools/h1@safe", status=204)
     assert (groups(), signatures(one), signatures(two)) == ({}, "", "")
 

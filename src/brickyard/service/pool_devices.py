@@ -57,6 +57,7 @@ def _begin(site: Site, caller: Caller, tx: Tx, host: Row, new: NewPool, disks: S
     given = {**new.given(), "made": bool(disks), "serials": ",".join(serials)}
     paths = [disk.device.path for disk in disks]
     place = {"devices": ",".join(paths)} if paths else {"volume_group": new.volume_group}
+    place |= {"raid1": "true"} if new.raid1 else {}
     report = verbs.BackendReport(
         name=new.name,
         driver=new.driver,
@@ -113,6 +114,10 @@ def _check_same(before: Row, new: NewPool, disks: Sequence[verbs.Disk]) -> None:
     differing = [name for name, value in new.given().items() if before.options.get(name) != value]
     if new.volume_group is not None and (place.get("volume_group") != new.volume_group or before.options.get("made")):
         differing.append("volume_group")
+    if new.thin_pool is not None and place.get("thin_pool", new.thin_pool) != new.thin_pool:
+        differing.append("thin_pool")
+    if disks and new.raid1 != (before.options.get("raid1") == "true"):
+        differing.append("raid1")
     mine = {disk.device.path for disk in disks if disk.backend == new.name}
     mine |= {disk.device.path for disk in disks if disk.device.path in place.get("devices", ())}
     if disks and (mine != {disk.device.path for disk in disks} or len(mine) != len(place.get("devices", ()))):
