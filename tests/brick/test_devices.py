@@ -198,6 +198,16 @@ def test_a_program_that_writes_to_it_is_refused_and_named_and_a_reader_is_not(di
         refused_whatever_is_said(disk, rf"{disk} is open for writing in ")
 
 
+def test_a_program_that_only_tries_the_device_is_waited_for(disk: str) -> None:
+    held = open(disk, "r+b")  # noqa: SIM115 - closed by the timer
+    timer = threading.Timer(0.1, held.close)
+    timer.start()
+    try:
+        assert devices.claim(disk).found == ()
+    finally:
+        timer.join()
+
+
 def test_what_is_opened_exclusively_is_refused(disk: str) -> None:
     holder = os.open(disk, os.O_RDONLY | os.O_EXCL)
     try:

@@ -22,18 +22,18 @@ FORMER = b"former owner's\n\0" * 256
 
 class DiskContract(DriverContract, AdoptionContract):
     whole: bool
-    sizes: tuple[int, ...]
-    sizes_ready: tuple[int, ...]
+    size_bytes: int  # of a disk
+    disks = 5  # sixteen threads want more
 
     @pytest.fixture(autouse=True)
-    def _loops(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    def _loops(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        self.disks = 18 if "sixteen" in request.node.name else 5
         yield
         loops.forget_all()
 
     def make(self, pool: Path) -> DiskDriver:
         if pool not in loops.DISKS:
-            sizes = self.sizes_ready if pool.name == "ready" else self.sizes
-            loops.new_pool(pool, "under test", sizes, dirty=FORMER)
+            loops.new_pool(pool, "under test", [self.size_bytes] * self.disks, dirty=FORMER)
         return DiskDriver(loops.DISKS[pool], whole=self.whole)
 
     def duplicate(self, pool: Path, copy: Path) -> None:
@@ -75,11 +75,9 @@ def _is_empty(path: str) -> bool:
 
 class TestPartition(DiskContract):
     whole = False
-    sizes = (24 * MIB,) * 17
-    sizes_ready = (24 * MIB,) * 5
+    size_bytes = 24 * MIB
 
 
 class TestDisk(DiskContract):
     whole = True
-    sizes = (20 * MIB,) * 20
-    sizes_ready = (20 * MIB,) * 5
+    size_bytes = 20 * MIB

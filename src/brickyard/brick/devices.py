@@ -25,6 +25,7 @@ SYS = "/sys/class/block"
 COLUMNS = "KNAME,TYPE,SIZE,SERIAL,MODEL,ROTA,DISC-MAX"
 TIMEOUT_S = 60.0
 LOCK_S, PAUSE_S = 60.0, 0.05
+LOOKS = 6  # at who writes to a device, before it is called in use
 ROUNDS_MAX = 3  # under one signature another may come to light
 NOT_OURS = (errno.EBUSY, errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOMEDIUM)
 KINDS = ("disk", "loop", "mpath")  # of what lsblk calls a device, those that somebody could turn into a pool
@@ -214,7 +215,7 @@ def _uses(path: str) -> Iterator[str]:
         for holder in _entries(os.path.join(SYS, name, "holders")):
             yield f"{one} is held by {holder}"
         yield from (f"{one} is the store of {loop}" for loop in _loops(one))
-    yield from _writers(set(everything))
+    yield from _lasting_writers(set(everything))
     if _number(path, "ro"):
         yield f"{path} is read-only"
     for one in everything:
@@ -251,6 +252,17 @@ def _loops(path: str) -> list[str]:
         if backing and os.path.realpath(backing) == path:
             found.append(f"/dev/{name}")
     return found
+
+
+def _lasting_writers(paths: set[str]) -> list[str]:
+    """Whoever still writes after a while: a program that only tries the device is gone by then."""
+    writers = list(_writers(paths))
+    for _ in range(LOOKS):
+        if not writers:
+            break
+        clock.sleep(PAUSE_S)
+        writers = list(_writers(paths))
+    return writers
 
 
 def _writers(paths: set[str]) -> Iterator[str]:
