@@ -383,6 +383,17 @@ def test_a_repair_looks_again_before_it_acts(api, tmp_path):
     assert differences(api) == []
 
 
+def test_one_request_starts_only_so_many_repairs(api, tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "ROUND_MAX", 2)
+    for _ in range(3):
+        strange_brick(tmp_path)
+    found = repair(api)
+    assert [bool(one["flow_id"]) for one in found] == [True, True, False]
+    assert "ask again" in found[2]["why_not"]
+    repair(api)
+    assert differences(api) == []
+
+
 def test_only_administrators_audit(projects):
     projects["ann"].fault("GET", "/v1/audit", status=403)
     projects["ann"].fault("POST", "/v1/audit", {}, 403)

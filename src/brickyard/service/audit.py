@@ -25,6 +25,8 @@ from brickyard.service.differences import Difference, Repair, Seen
 from brickyard.service.site import Caller, Site
 
 GRACE_S = 24 * 3600
+ROUND_MAX = 1000  # flows that one request starts
+NEXT_ROUND = "enough repairs were started for now; ask again when they are done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,15 @@ def repair(
     if dry_run:
         return found
     started: dict[str, str] = {}
+    flows: set[str | None] = set()
     with_flows = []
     for finding in found:
         if finding.action is not None and finding.why_not is None:
-            finding = _start(site, caller, finding, started)
+            if len(flows) < ROUND_MAX:
+                finding = _start(site, caller, finding, started)
+                flows.add(finding.flow_id)
+            else:
+                finding = replace(finding, why_not=NEXT_ROUND)
         with_flows.append(finding)
     return with_flows
 
@@ -88,10 +95,12 @@ def take_over(site: Site, caller: Caller, pool: Row) -> list[str]:
             return []
     except errors.Unavailable:
         return []  # it is not served yet, or not now; an audit finds them later
+    flows: set[str | None] = set()
     for finding in look(site):
-        if finding.difference.repair is Repair.ADOPT and finding.difference.pool_id == pool.id:
-            _start(site, caller, replace(finding, action=Repair.ADOPT), started)
-    return sorted(set(started.values()))
+        mine = finding.difference.repair is Repair.ADOPT and finding.difference.pool_id == pool.id
+        if mine and len(flows) < ROUND_MAX:
+            flows.add(_start(site, caller, replace(finding, action=Repair.ADOPT), started).flow_id)
+    return sorted(id for id in flows if id)
 
 
 def _planned(finding: Finding, grace_s: int, remove_orphans: bool) -> Finding:
