@@ -24,6 +24,7 @@ from brickyard.brick.guard import Guard
 from brickyard.brick.lvm import groups, queue
 from brickyard.brick.lvm.thick import ThickDriver
 from brickyard.brick.lvm.thin import ThinDriver
+from brickyard.core import errors
 
 GROUP = "contract"
 DISK_BYTES = 640 * 1024 * 1024
@@ -143,7 +144,7 @@ class LvmContract(DriverContract):
     def _points(self, verb: deaths.Verb, ready: Path, image: Path) -> list[int]:
         pool = ready.parent / "counted"
         self.duplicate(ready, pool)
-        hook = deaths.Hook(0, deaths.Death)
+        hook = deaths.Hook(0, errors.BrickError)  # which never raises, and counts
         driver: Guard = self.guarded(pool)
         with faults.installed(hook):
             verb.act(driver, image)
