@@ -81,6 +81,11 @@ def test_a_disk_is_one_brick_and_its_rest_is_nobodys(tmp_path: Path) -> None:
     assert driver.open(label.name).size_bytes == 97 * MIB
 
 
+def test_two_pools_over_the_same_disks_say_that_they_lie_on_the_same_storage(tmp_path: Path) -> None:
+    one, other = pool_of(tmp_path, 20 * MIB, 20 * MIB)
+    assert partitions(one).usage().storage == partitions(other, one).usage().storage == "disks-under test"
+
+
 def test_a_partition_grows_until_its_neighbour_and_says_so(tmp_path: Path) -> None:
     driver = partitions(*pool_of(tmp_path, 60 * MIB))
     first, last, between = volume(), volume(), volume()

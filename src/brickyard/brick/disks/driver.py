@@ -62,9 +62,9 @@ class DiskDriver:
 
     def usage(self) -> Usage:
         total = free = taken = gone = locked = 0
-        names = []
+        pools = set()
         for disk in self._pool.opened():
-            names.append(str(disk.table.guid))
+            pools.add(str(disk.facts().get("pool")))
             room = sum(end - begin for begin, end in self._pool.capacity(disk))
             ours = list(disk.bricks())
             lengths = [(brick.length, brick.record is not None and brick.record.state in wiping.GONE) for brick in ours]
@@ -74,7 +74,7 @@ class DiskDriver:
             if self._pool.whole and ours:  # the rest of a disk is nobody's, and cannot be had
                 locked += sum(end - begin for begin, end in disk.free())
         total = free + taken + gone + locked
-        storage = f"disks-{'-'.join(sorted(names))}"
+        storage = f"disks-{min(pools, default='')}"  # what a disk says of itself, however many there are
         return Usage(total, free, taken, taken + locked, wiping_bytes=gone, storage=storage)
 
     def list(self) -> Iterable[Found]:
