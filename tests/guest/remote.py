@@ -1,4 +1,4 @@
-"""Runs tests in guests and hands their reports out. Two guests work at a time, a file of tests each."""
+"""Runs tests in guests and hands their reports out. Two guests work at a time, on some tests of a file each."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .reporter import MARK
 from .vm import Guest
 
 GUESTS = 2
+AT_ONCE = 12  # few enough that both guests end at about the same time; each start of pytest costs some seconds
 FILE_S = 3000
 PYTEST = ["python3", "-m", "pytest", "-q", "--no-header", "--tb=short", "-rN", "-o", "timeout=1500", "-p", "reporter"]
 PYTEST += ["-p", "no:cacheprovider", "-p", "no:randomly"]
@@ -36,11 +37,9 @@ class Remote:
         for item in items:
             by_file.setdefault(item.nodeid.partition("::")[0], []).append(item.nodeid)
         for node_ids in by_file.values():
-            self.files.put(node_ids)
-        self.workers = [
-            threading.Thread(target=self._work, args=(number,), daemon=True)
-            for number in range(min(GUESTS, len(by_file)))
-        ]
+            for start in range(0, len(node_ids), AT_ONCE):
+                self.files.put(node_ids[start : start + AT_ONCE])
+        self.workers = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(GUESTS)]
         self.started = False
 
     def of(self, node_id: str) -> list[pytest.TestReport]:
