@@ -266,7 +266,7 @@ def run_states(storage: Storage, disks: Sequence[str], size_bytes: int) -> int:
     record(storage, disks, size_bytes, steps, begin)
     chance = random.Random(SEED)
     with contextlib.closing(Log(disks[1])) as log:
-        chosen = _chosen(_all_states(storage, log, world, steps, chance), chance)
+        chosen = _chosen(all_states(storage, log, world, steps, chance), chance)
         replay = Replay(log, disks, size_bytes)
         for state in chosen:
             print(f"{state.step.verb}: {state.crash} (seed {SEED})", flush=True)
@@ -275,7 +275,7 @@ def run_states(storage: Storage, disks: Sequence[str], size_bytes: int) -> int:
     return len(chosen)
 
 
-def _all_states(
+def all_states(
     storage: Storage, log: Log, world: World, steps: Sequence[Step], chance: random.Random
 ) -> list[list[State]]:
     """The states of each step."""
@@ -296,7 +296,12 @@ def _chosen(by_step: Sequence[Sequence[State]], chance: random.Random) -> list[S
     found = [order[n] for n in range(deepest) for order in orders if n < len(order)]
     if STATES != "all":
         found = found[: int(STATES)]
-    return sorted(found, key=lambda state: (state.crash.safe, state.crash.kept))
+    return in_order(found)
+
+
+def in_order(states: Sequence[State]) -> list[State]:
+    """As the log can be replayed."""
+    return sorted(states, key=lambda state: (state.crash.safe, state.crash.kept))
 
 
 # looking ---------------------------------------------------------------------------------------------------------
