@@ -103,7 +103,9 @@ class LvmContract(DriverContract):
 
     def _release(self, pool: Path) -> None:
         self._sleep(pool)
-        for device in self._devices(pool):
+        devices = self._devices(pool)
+        run("udevadm", "settle")  # who still looks at a device would keep it attached
+        for device in devices:
             run("losetup", "-d", device)
 
     def duplicate(self, pool: Path, copy: Path) -> None:
