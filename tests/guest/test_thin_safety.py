@@ -200,7 +200,7 @@ def test_full_metadata_is_repaired(thin: tuple[Thin, list[str]]) -> None:
     run("lvm", "lvconvert", "-q", "-y", "--repair", f"{GROUP}/pool")
     run("lvm", "vgchange", "-ay", "-K", GROUP)
     assert "needs_check" not in run("dmsetup", "status", f"{GROUP}-pool-tpool")
-    assert percent("metadata") < 50
+    assert percent("metadata") < 75  # more than was full before: a repair writes for each snapshot what they shared
     assert run("sha256sum", f"/dev/{GROUP}/origin") == kept
     service.start()
     service.stage("ok")
