@@ -25,6 +25,7 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "prlimit": "util-linux",
     "setsid": "util-linux",
+    "dmsetup": "dmsetup",
     "lvm": "lvm2",
     "wipefs": "util-linux",
     "blkdiscard": "util-linux",

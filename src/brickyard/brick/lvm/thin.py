@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from brickyard.brick import images, steps
 from brickyard.brick.driver import Progress
-from brickyard.brick.lvm import groups, tags
+from brickyard.brick.lvm import groups, pending, tags
 from brickyard.brick.lvm.command import Exists, InUse, Lvm
 from brickyard.brick.lvm.reports import Group, Volume
 from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, YOUNG_S, Volumes
@@ -105,6 +105,7 @@ class ThinDriver:
                 group = self._volumes.reports.recent(YOUNG_S)
                 if self._pool(group).data_percent is None:
                     self._volumes.change("lvchange", "-ay", "-K", self._volumes.place(pool))
+                    pending.settle(self._volumes, self._pool_name, Lvm([device.path for device in group.devices]))
                     group = self._volumes.look()
             pool = self._pool(group)
         return group, pool
@@ -184,6 +185,7 @@ class ThinDriver:
             return Did.CHANGED
 
     def open(self, name: str) -> Connection:
+        self._awake(self._volumes.reports.recent(YOUNG_S))
         connection = self._volumes.open(name)
         assert connection is not None  # a thin volume is always ready
         return connection
