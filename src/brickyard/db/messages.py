@@ -66,9 +66,7 @@ def insert(
     )
 
 
-def tell_operators(
-    tx: Tx, *, event: str, level: str, text: str, resource_type: str, resource_uuid: str | None
-) -> None:
+def tell_operators(tx: Tx, *, event: str, level: str, text: str, resource_type: str, resource_uuid: str | None) -> None:
     """Tell the administrators something that is no project's business."""
     tell(tx, project_id=OPERATORS, event=event, level=level, text=text, resource=(resource_type, resource_uuid))
 

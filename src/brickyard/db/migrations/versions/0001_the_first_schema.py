@@ -11,6 +11,16 @@ down_revision = None
 
 def upgrade() -> None:
     op.create_table(
+        "audit_findings",
+        sa.Column("key", sa.String(length=512), nullable=False),
+        sa.Column("first_seen_at", sa.String(length=26), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_audit_findings")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
         "flavors",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -23,6 +33,10 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flavors")),
         sa.UniqueConstraint("name", name=op.f("uq_flavors_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "flows",
@@ -40,11 +54,16 @@ def upgrade() -> None:
         sa.Column("not_before", sa.String(length=26), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("refusals", sa.JSON(), nullable=True),
+        sa.Column("progress", sa.JSON(), nullable=True),
         sa.Column("finished_at", sa.String(length=26), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint("status IN ('running', 'unwinding', 'done', 'failed')", name=op.f("ck_flows_status")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flows")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("flows", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_flows_finished_at"), ["finished_at"], unique=False)
@@ -60,7 +79,7 @@ def upgrade() -> None:
         sa.Column("memory_mib_total", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("vcpus_claimed", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("memory_mib_claimed", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("enabled", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("disabled_reason", sa.String(length=255), nullable=True),
         sa.Column("hypervisor", sa.String(length=255), nullable=True),
         sa.Column("heartbeat_at", sa.String(length=26), nullable=True),
@@ -68,13 +87,17 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_hosts")),
         sa.UniqueConstraint("name", name=op.f("uq_hosts_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "images",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("project_id", sa.String(length=255), nullable=False),
-        sa.Column("is_public", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_public", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("format", sa.String(length=8), nullable=True),
@@ -86,6 +109,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("images", schema=None) as batch_op:
         batch_op.create_index("ix_images_name", ["name"], unique=False)
@@ -104,6 +131,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_messages_guaranteed_until"), ["guaranteed_until"], unique=False)
@@ -114,6 +145,10 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=255), nullable=False),
         sa.Column("generation", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "quota_classes",
@@ -121,6 +156,10 @@ def upgrade() -> None:
         sa.Column("resource", sa.String(length=255), nullable=False),
         sa.Column("hard_limit", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("class_name", "resource", name=op.f("pk_quota_classes")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "quotas",
@@ -128,7 +167,40 @@ def upgrade() -> None:
         sa.Column("resource", sa.String(length=255), nullable=False),
         sa.Column("hard_limit", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("project_id", "resource", name=op.f("pk_quotas")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
+    op.create_table(
+        "receipts",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("brick_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("pool", sa.String(length=255), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("verified", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.String(length=26), nullable=False),
+        sa.Column("finished_at", sa.String(length=26), nullable=False),
+        sa.Column("flow_id", sa.String(length=36), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_receipts")),
+        sa.UniqueConstraint(
+            "flow_id", "pool", "name", "finished_at", name=op.f("uq_receipts_flow_id_pool_name_finished_at")
+        ),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    with op.batch_alter_table("receipts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_receipts_brick_id"), ["brick_id"], unique=False)
+        batch_op.create_index("ix_receipts_created_at", ["created_at", "id"], unique=False)
+
     op.create_table(
         "storages",
         sa.Column("id", sa.String(length=255), nullable=False),
@@ -137,6 +209,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_storages")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "tokens",
@@ -149,18 +225,26 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_tokens")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "volume_types",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("description", sa.String(length=255), nullable=True),
-        sa.Column("is_public", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("is_public", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("extra_specs", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_types")),
         sa.UniqueConstraint("name", name=op.f("uq_volume_types_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "flow_log",
@@ -173,6 +257,10 @@ def upgrade() -> None:
         sa.Column("at", sa.String(length=26), nullable=False),
         sa.ForeignKeyConstraint(["flow_id"], ["flows.id"], name=op.f("fk_flow_log_flow_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("flow_id", "seq", name=op.f("pk_flow_log")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "reservations",
@@ -187,6 +275,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_reservations_host_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reservations")),
         sa.UniqueConstraint("request_id", "host_id", name=op.f("uq_reservations_request_id_host_id")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("reservations", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_reservations_expires_at"), ["expires_at"], unique=False)
@@ -196,7 +288,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=True),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.Column("deleted_at", sa.String(length=26), nullable=True),
-        sa.Column("deleted", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("deleted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("description", sa.String(length=255), nullable=True),
@@ -204,13 +296,18 @@ def upgrade() -> None:
         sa.Column("driver", sa.String(length=255), nullable=False),
         sa.Column("volume_backend_name", sa.String(length=255), nullable=False),
         sa.Column("availability_zone", sa.String(length=255), nullable=False),
-        sa.Column("up", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("up", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("why_down", sa.Text(), nullable=True),
-        sa.Column("enabled", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("disabled_reason", sa.String(length=255), nullable=True),
+        sa.Column("place", sa.JSON(), nullable=True),
         sa.Column("options", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_volume_backends_host_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_backends")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("volume_backends", schema=None) as batch_op:
         batch_op.create_index("ix_volume_backends_name", ["name"], unique=True)
@@ -226,6 +323,10 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("volume_type_id", "project_id", name=op.f("pk_volume_type_access")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "host_claims",
@@ -238,6 +339,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_host_claims_host_id")),
         sa.ForeignKeyConstraint(["reservation_id"], ["reservations.id"], name=op.f("fk_host_claims_reservation_id")),
         sa.PrimaryKeyConstraint("instance_id", "host_id", name=op.f("pk_host_claims")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("host_claims", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_host_claims_reservation_id"), ["reservation_id"], unique=False)
@@ -252,6 +357,11 @@ def upgrade() -> None:
         sa.Column("free_gib", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("limit_gib", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("claimed_gib", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("data_percent", sa.Float(), nullable=True),
+        sa.Column("metadata_percent", sa.Float(), nullable=True),
+        sa.Column("stage", sa.String(length=16), server_default="ok", nullable=False),
+        sa.Column("stage_reason", sa.Text(), nullable=True),
+        sa.Column("stage_since", sa.String(length=26), nullable=True),
         sa.Column("capabilities", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
@@ -260,6 +370,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["storage_id"], ["storages.id"], name=op.f("fk_pools_storage_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pools")),
         sa.UniqueConstraint("name", name=op.f("uq_pools_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("pools", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_pools_storage_id"), ["storage_id"], unique=False)
@@ -274,6 +388,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_claims_pool_id")),
         sa.ForeignKeyConstraint(["reservation_id"], ["reservations.id"], name=op.f("fk_claims_reservation_id")),
         sa.PrimaryKeyConstraint("brick_id", "pool_id", name=op.f("pk_claims")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("claims", schema=None) as batch_op:
         batch_op.create_index("ix_claims_pool_id", ["pool_id"], unique=False)
@@ -285,8 +403,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("project_id", sa.String(length=255), nullable=False),
         sa.Column("user_id", sa.String(length=255), nullable=False),
-        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("host_id", sa.String(length=36), nullable=True),
         sa.Column("root_pool_id", sa.String(length=36), nullable=True),
         sa.Column("root_gib", sa.Integer(), server_default="0", nullable=False),
@@ -295,6 +413,7 @@ def upgrade() -> None:
         sa.Column("flavor", sa.String(length=255), nullable=False),
         sa.Column("image_id", sa.String(length=36), nullable=True),
         sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("paused_reason", sa.Text(), nullable=True),
         sa.Column("fault", sa.Text(), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
@@ -305,6 +424,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_instances_host_id")),
         sa.ForeignKeyConstraint(["root_pool_id"], ["pools.id"], name=op.f("fk_instances_root_pool_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("instances", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_instances_host_id"), ["host_id"], unique=False)
@@ -319,8 +442,8 @@ def upgrade() -> None:
         sa.Column("description", sa.String(length=255), nullable=True),
         sa.Column("size_gib", sa.Integer(), nullable=False),
         sa.Column("target_gib", sa.Integer(), nullable=True),
-        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("availability_zone", sa.String(length=255), nullable=True),
         sa.Column("pool_id", sa.String(length=36), nullable=True),
         sa.Column("backend_id", sa.Integer(), nullable=True),
@@ -330,8 +453,8 @@ def upgrade() -> None:
         sa.Column("image_id", sa.String(length=36), nullable=True),
         sa.Column("image_metadata", sa.JSON(), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
-        sa.Column("bootable", sa.Boolean(), server_default=sa.text("0"), nullable=False),
-        sa.Column("multiattach", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("bootable", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("multiattach", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("readonly", sa.Boolean(), nullable=True),
         sa.Column("generation", sa.Integer(), server_default="1", nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
@@ -345,6 +468,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_volumes_pool_id")),
         sa.ForeignKeyConstraint(["volume_type_id"], ["volume_types.id"], name=op.f("fk_volumes_volume_type_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("volumes", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_volumes_backend_id"), ["backend_id"], unique=False)
@@ -358,8 +485,8 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("volume_id", sa.String(length=36), nullable=False),
         sa.Column("instance_uuid", sa.String(length=36), nullable=True),
-        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("mode", sa.String(length=4), nullable=True),
         sa.Column("mountpoint", sa.String(length=255), nullable=True),
         sa.Column("attached_host", sa.String(length=255), nullable=True),
@@ -375,6 +502,10 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_attachments_volume_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attachments")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("attachments", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attachments_instance_uuid"), ["instance_uuid"], unique=False)
@@ -389,8 +520,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=True),
         sa.Column("description", sa.String(length=255), nullable=True),
         sa.Column("size_gib", sa.Integer(), nullable=False),
-        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("progress", sa.Integer(), server_default="0", nullable=False),
         sa.Column("pool_id", sa.String(length=36), nullable=True),
         sa.Column("volume_type_id", sa.String(length=36), nullable=True),
@@ -405,6 +536,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_snapshots_pool_id")),
         sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_snapshots_volume_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshots")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("snapshots", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_snapshots_pool_id"), ["pool_id"], unique=False)
