@@ -28,7 +28,7 @@ from .write_log import Crash, Entry, Log, crashes
 MIB = 1024 * 1024
 SIZE, LARGER = 4 * MIB, 8 * MIB
 # So many states of each story, each time others; "all" takes all, and BRICKYARD_SEED repeats a run.
-STATES = os.environ.get("BRICKYARD_STATES", "5")
+STATES = os.environ.get("BRICKYARD_STATES", "2")
 SEED = os.environ.get("BRICKYARD_SEED") or uuid.uuid4().hex[:8]
 SAMPLES = int(os.environ.get("BRICKYARD_SAMPLES", "3"))  # of each set of writes that was in the cache
 RECORDED, CRASHED = "brickyard-recorded", "brickyard-crashed"

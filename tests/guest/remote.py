@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import tempfile
 import threading
@@ -75,7 +76,7 @@ class Remote:
                 if guest is None:
                     guest = Guest.boot(Path(self.room.name, f"{number}"), disks=8, memory_mib=2048)
                     self.guests.append(guest)
-                guest.run([*PYTEST, *node_ids], self._reader(printed), env={"PYTHONPATH": _path()}, timeout_s=FILE_S)
+                guest.run([*PYTEST, *node_ids], self._reader(printed), env=_environment(), timeout_s=FILE_S)
             except Exception as error:  # whatever it is, nobody may wait for ever
                 why = f"{type(error).__name__}: {error}"
                 if guest is not None:
@@ -110,9 +111,11 @@ class Remote:
             self.came.notify_all()
 
 
-def _path() -> str:
+def _environment() -> dict[str, str]:
+    """What says how much is tested goes into the guest as well."""
     here = Path(__file__).resolve()
-    return f"{here.parents[2] / 'src'}:{here.parent}:/opt/brickyard/site-packages"
+    ours = {name: value for name, value in os.environ.items() if name.startswith("BRICKYARD_")}
+    return ours | {"PYTHONPATH": f"{here.parents[2] / 'src'}:{here.parent}:/opt/brickyard/site-packages"}
 
 
 def _lost(node_id: str, why: str) -> pytest.TestReport:

@@ -217,6 +217,7 @@ def mapped(group: str) -> list[str]:
     return [name for name in names if name.startswith(f"{group}-") and "pool" not in name]
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(3000)
 def test_a_killed_process_leaves_volume_groups_in_order(disks: Callable[[int], list[str]]) -> None:
     def pool(driver: str, disk: str) -> Pool:

@@ -6,7 +6,7 @@ import pytest
 
 from .lvm import LvmContract
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.guest, pytest.mark.thorough, pytest.mark.timeout(1500)]
 
 
 class TestThickOnCleanDisks(LvmContract):

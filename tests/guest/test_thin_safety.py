@@ -165,6 +165,7 @@ def test_a_pool_grows_by_itself_before_it_is_frozen(thin: tuple[Thin, list[str]]
     assert service.volume()[1] == "available"
 
 
+@pytest.mark.thorough
 def test_full_metadata_is_repaired(thin: tuple[Thin, list[str]]) -> None:
     """Metadata of the smallest size, and snapshots of which a block is written in each leaf of the tree: each write
     costs a leaf."""
