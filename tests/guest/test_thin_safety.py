@@ -170,7 +170,7 @@ def test_full_metadata_is_repaired(thin: tuple[Thin, list[str]]) -> None:
     """Metadata of the smallest size, and snapshots of which a block is written in each leaf of the tree: each write
     costs a leaf."""
     service, (one, two) = thin
-    make_pool(one, metadata_mib=2)
+    make_pool(one, metadata_mib=2, mib=960)  # its data stay below every threshold
     run("lvm", "lvcreate", "-q", "-V", "600m", "-n", "origin", "--thinpool", "pool", GROUP)
     _touch(f"/dev/{GROUP}/origin", 600 * MIB, CHUNK)
     kept = run("sha256sum", f"/dev/{GROUP}/origin")
