@@ -78,9 +78,16 @@ def _empty_sqlite() -> bytes:
         return file.read_bytes()
 
 
-@functools.cache
 def server(kind: str) -> Server:
-    """A server of this kind that runs until this process ends."""
+    """A server of this kind that runs until this process ends; started again if a test has stopped it."""
+    made = _server(kind)
+    if not made.runs():
+        made.start()
+    return made
+
+
+@functools.cache
+def _server(kind: str) -> Server:
     closing = contextlib.ExitStack()
     atexit.register(closing.close)
     return closing.enter_context(SERVERS[kind]())
@@ -105,8 +112,11 @@ class Server:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
 
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def stop(self, signum: int = signal.SIGTERM) -> None:
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or not self.runs():
             return
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signum)

@@ -23,8 +23,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest) -> engines.Server:
     made = engines.server(request.param)
-    if made.process is None or made.process.poll() is not None:
-        made.start()
     db = Database(made.url)
     with db.begin() as tx:
         engines.forget_all(tx)
