@@ -206,13 +206,12 @@ def test_begin_keeps_the_status_that_it_found(db: Database) -> None:
 def test_a_new_database_is_made_and_checked(kind: str) -> None:
     db = Database(engines.url(kind))
     with db.begin() as tx:
-        schema.metadata.drop_all(tx)
+        engines.forget_all(tx)
     assert migrate.upgrade(db) == (None, migrate.head())
     migrate.check(db)
     assert migrate.upgrade(db) == (migrate.head(), migrate.head())
     with db.begin() as tx:
-        schema.metadata.drop_all(tx)
-        migrate.VERSION_TABLE.drop(tx)
+        engines.forget_all(tx)
     db.close()
 
 
@@ -223,10 +222,9 @@ def test_the_revisions_lead_to_the_tables(kind: str) -> None:
 
     db = Database(engines.url(kind))
     with db.begin() as tx:
-        schema.metadata.drop_all(tx)
+        engines.forget_all(tx)
     migrate.run(db, "head")
     with db.begin() as tx:
         assert autogenerate.compare_metadata(MigrationContext.configure(tx), schema.metadata) == []
-        schema.metadata.drop_all(tx)
-        tx.exec_driver_sql("DROP TABLE alembic_version")
+        engines.forget_all(tx)
     db.close()
