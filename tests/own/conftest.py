@@ -68,6 +68,12 @@ class Client:
 
 
 @pytest.fixture
+def client() -> type[Client]:
+    """For a test that makes its own site; on a database server there can be only one at a time."""
+    return Client
+
+
+@pytest.fixture
 def api(tmp_path: Path) -> Iterator[Client]:
     with world.running(tmp_path) as (site, http):
         yield Client(site, http)

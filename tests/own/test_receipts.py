@@ -120,11 +120,10 @@ def test_what_is_being_wiped_is_claimed_and_told(api):
 
 
 @pytest.fixture
-def small(api, tmp_path):
+def small(client, tmp_path):
     """A site that knows how many threads its conductor has."""
-    (tmp_path / "small").mkdir()
-    with world.running(tmp_path / "small", conductor_threads=THREADS) as (site, http):
-        yield type(api)(site, http)
+    with world.running(tmp_path, conductor_threads=THREADS) as (site, http):
+        yield client(site, http)
 
 
 def test_many_long_wipes_leave_room_for_other_work(small):
