@@ -102,7 +102,7 @@ class ThinDriver:
         pool = self._pool(group)
         if pool.data_percent is None or pool.metadata_percent is None:
             with self._waking:  # of many who come at once the first one wakes it
-                group = self._volumes.reports.recent(YOUNG_S)
+                group = self._volumes.look()  # fresh, since a device may have come back a moment ago
                 if self._pool(group).data_percent is None:
                     self._volumes.change("lvchange", "-ay", "-K", self._volumes.place(pool))
                     pending.settle(self._volumes, self._pool_name, Lvm([device.path for device in group.devices]))
