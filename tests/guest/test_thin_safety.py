@@ -100,6 +100,7 @@ def thin(tmp_path: Path, disks: Callable[[int], list[str]]) -> Iterator[tuple[Th
     assert GROUP not in run("dmsetup", "ls")
 
 
+@pytest.mark.thorough  # a guest inside the guest; tests/e2e/test_full_pool.py does it on files
 def test_a_pool_fills_up_under_a_guest_and_goes_on_when_it_is_extended(thin: tuple[Thin, list[str]]) -> None:
     service, (one, two) = thin
     make_pool(one, metadata_mib=8)
