@@ -42,6 +42,7 @@ class Remote:
                 self.files.put(node_ids[start : start + AT_ONCE])
         self.workers = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(GUESTS)]
         self.started = False
+        self.stopping = threading.Event()
 
     def of(self, node_id: str) -> list[pytest.TestReport]:
         """Wait for all reports of one test."""
@@ -55,7 +56,8 @@ class Remote:
             return found if self._is_whole(node_id) else [*found, _lost(node_id, self.failed[node_id])]
 
     def stop(self) -> None:
-        for guest in self.guests:
+        self.stopping.set()  # a worker whose guest ends would boot another one
+        for guest in list(self.guests):
             guest.stop()
         self.room.cleanup()
 
@@ -65,7 +67,7 @@ class Remote:
 
     def _work(self, number: int) -> None:
         guest = None
-        while True:
+        while not self.stopping.is_set():
             try:
                 node_ids = self.files.get_nowait()
             except queue.Empty:

@@ -116,8 +116,8 @@ def test_a_pool_fills_up_under_a_guest_and_goes_on_when_it_is_extended(thin: tup
 
     write(path, 0, POOL_MIB * 83 // 100)
     shown = service.stage("warn")
-    assert shown["data_percent"] == pytest.approx(percent(), abs=0.1)
-    assert shown["metadata_percent"] == pytest.approx(percent("metadata"), abs=0.1)
+    assert shown["data_percent"] == pytest.approx(percent(), abs=1)  # as of its last look
+    assert shown["metadata_percent"] == pytest.approx(percent("metadata"), abs=1)
     assert any("Pool h1@thin#thin is warn: 83." in line for line in service.told())
     assert service.volume()[1] == "available"
 
