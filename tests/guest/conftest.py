@@ -35,12 +35,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         late = [item for item in items if HERE in item.path.parents and _is_thorough(item)]
         items[:] = [item for item in items if item not in late]
         config.hook.pytest_deselected(items=late)
-    ours = [item for item in items if item.get_closest_marker("guest") and HERE in item.path.parents]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Only now is it known what `-k` and `-m` leave."""
+    ours = [item for item in session.items if item.get_closest_marker("guest") and HERE in item.path.parents]
     if _runs_here() or not ours:
         return
     for item in ours:
         item.add_marker(pytest.mark.timeout(0))  # the guest has limits of its own; the first item waits for its boot
-    config.stash[REMOTE] = Remote(config, ours)
+    session.config.stash[REMOTE] = Remote(session.config, ours)
 
 
 def _is_thorough(item: pytest.Item) -> bool:
