@@ -112,6 +112,11 @@ class Guard:
             raise errors.Invalid(f"{snapshot} is not a snapshot: revert needs one", field="snapshot")
         if not (self.capabilities.revert and isinstance(self.driver, Reverter)):
             raise self._denied("revert")
+        now, kept = self.find(name), self.find(snapshot)
+        if now and kept and kept.size_bytes > now.size_bytes:  # it would take room nobody has claimed, or lose data
+            raise errors.BrickMismatch(
+                f"{snapshot} has {kept.size_bytes} bytes, more than {name} with {now.size_bytes}: grow that first"
+            )
         with self._mapped("revert"):
             return self._typed(self.driver.revert(name, snapshot, progress), Did, "revert")
 
