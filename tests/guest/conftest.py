@@ -30,16 +30,25 @@ def _runs_here() -> bool:
     return IN_GUEST or (os.geteuid() == 0 and "device-mapper" in Path("/proc/misc").read_text())
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not THOROUGH:
-        late = [item for item in items if HERE in item.path.parents and _is_thorough(item)]
-        items[:] = [item for item in items if item not in late]
+    """Guests take all processors there are, so what runs in them comes first, in whatever order the rest is."""
+    ours = [item for item in items if _is_ours(item)]
+    late = [] if THOROUGH else [item for item in ours if _is_thorough(item)]
+    kept = [item for item in ours if item not in late]
+    items[:] = kept + [item for item in items if not _is_ours(item)]
+    if late:
         config.hook.pytest_deselected(items=late)
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    """Tests elsewhere may boot a guest too, but they run where they are: hooks of a conftest see every item."""
+    return HERE in item.path.parents and item.get_closest_marker("guest") is not None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Only now is it known what `-k` and `-m` leave."""
-    ours = [item for item in session.items if item.get_closest_marker("guest") and HERE in item.path.parents]
+    ours = [item for item in session.items if _is_ours(item)]
     if _runs_here() or not ours:
         return
     for item in ours:
@@ -58,7 +67,7 @@ def _is_thorough(item: pytest.Item) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     remote = item.config.stash.get(REMOTE, None)
-    if remote is None or not item.get_closest_marker("guest"):
+    if remote is None or not _is_ours(item):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     if os.geteuid() == 0 and shutil.which("qemu-system-x86_64"):

@@ -30,7 +30,7 @@ from typing import Any
 
 NOBODY = "11111111-2222-3333-4444-555555555555"  # $nobody: the id of nothing
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
-UNTIL_S = 20.0
+UNTIL_S = 60.0
 PAUSE_S = 0.004
 
 

@@ -60,7 +60,7 @@ class Client:
         headers = {"OpenStack-API-Version": "volume 3.60"}
         body = {"volume": {"size": size_gib, **more}}
         volume = self.json("POST", "/v3/volumes", body, 202, headers=headers)["volume"]
-        deadline = clock.monotonic() + 20
+        deadline = clock.monotonic() + 60
         while volume["status"] == "creating" and clock.monotonic() < deadline:
             volume = self.json("GET", f"/v3/volumes/{volume['id']}", headers=headers)["volume"]
         assert volume["status"] == "available"

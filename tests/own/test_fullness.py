@@ -70,7 +70,7 @@ class Rig:
         return self.settled(made["id"])
 
     def settled(self, id: str) -> dict[str, Any]:
-        deadline = clock.monotonic() + 20
+        deadline = clock.monotonic() + 60
         while (found := self.volume(id))["status"] in ("creating", "extending"):
             assert clock.monotonic() < deadline
         return found

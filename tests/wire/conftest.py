@@ -80,7 +80,7 @@ def answers(port: int) -> bool:
     return False
 
 
-def until(true: Callable[[], object], timeout_s: float = 20) -> None:
+def until(true: Callable[[], object], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"

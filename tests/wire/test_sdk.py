@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # what the SDK says of itself
     pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
 ]
-WAIT_S = 20
+WAIT_S = 60
 PROJECT = "0" * 32
 
 
