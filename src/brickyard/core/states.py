@@ -54,6 +54,7 @@ class V(enum.StrEnum):
     EXTENDING = "extending"
     REVERTING = "reverting"
     DELETING = "deleting"
+    AWAITING_TRANSFER = "awaiting-transfer"
     MAINTENANCE = "maintenance"
     ERROR = "error"
     ERROR_DELETING = "error_deleting"
@@ -108,6 +109,7 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     row("reserve",      OK,                         V.RESERVED,   COUNT,       COUNT, Crash.NONE),
     row("attach",       OK | {V.RESERVED, V.ATTACHING, V.DETACHING}, V.ATTACHING, COUNT, COUNT),
     row("detach",       {V.IN_USE},                 V.DETACHING,  COUNT,       V.IN_USE, Crash.NONE),
+    row("transfer",     {V.AVAILABLE},              V.AWAITING_TRANSFER, V.AVAILABLE, V.AVAILABLE, Crash.NONE),
 )}
 SNAPSHOT: Mapping[str, Row] = {r.action: r for r in (
     row("create",       {None},                     S.CREATING,   S.AVAILABLE, S.ERROR),

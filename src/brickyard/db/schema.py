@@ -11,6 +11,13 @@ import sqlalchemy as sa
 from brickyard.core import states
 from brickyard.db.columns import NAME, STATUS, TIME, UUID, count, flag, key, status_in, times
 from brickyard.db.columns import metadata as metadata
+from brickyard.db.schema_setup import default_types as default_types
+from brickyard.db.schema_setup import encryptions as encryptions
+from brickyard.db.schema_setup import qos_specs as qos_specs
+from brickyard.db.schema_setup import quota_classes as quota_classes
+from brickyard.db.schema_setup import quotas as quotas
+from brickyard.db.schema_setup import volume_type_access as volume_type_access
+from brickyard.db.schema_setup import volume_types as volume_types
 
 # `before` stands ahead of `status` in each table: it is the status that the running action found, one UPDATE writes
 # both, and MariaDB assigns from left to right.
@@ -52,6 +59,7 @@ volume_backends = sa.Table(
     sa.Column("why_down", sa.Text),
     flag("enabled", "1"),
     sa.Column("disabled_reason", NAME),
+    flag("frozen"),  # what is there stays as it is: nothing is made, changed or deleted
     sa.Column("place", sa.JSON),  # where its bricks lie: path, or devices and volume group
     sa.Column("options", sa.JSON),  # of a backend that was made through the API; null: it is in the configuration
     sa.Index("ix_volume_backends_name", "name", unique=True),
@@ -126,41 +134,7 @@ host_claims = sa.Table(
 
 projects = sa.Table("projects", metadata, key(type_=NAME), count("generation"))  # the row that a quota check locks
 
-quotas = sa.Table(
-    "quotas",
-    metadata,
-    sa.Column("project_id", NAME, primary_key=True),
-    sa.Column("resource", NAME, primary_key=True),
-    sa.Column("hard_limit", sa.BigInteger, nullable=False),
-)
-
-quota_classes = sa.Table(
-    "quota_classes",
-    metadata,
-    sa.Column("class_name", NAME, primary_key=True),
-    sa.Column("resource", NAME, primary_key=True),
-    sa.Column("hard_limit", sa.BigInteger, nullable=False),
-)
-
 # Block Storage v3 ------------------------------------------------------------------------------------------------
-
-volume_types = sa.Table(
-    "volume_types",
-    metadata,
-    key(),
-    sa.Column("name", NAME, nullable=False, unique=True),
-    sa.Column("description", NAME),
-    flag("is_public", "1"),
-    sa.Column("extra_specs", sa.JSON, nullable=False),
-    *times(),
-)
-
-volume_type_access = sa.Table(
-    "volume_type_access",
-    metadata,
-    sa.Column("volume_type_id", UUID, sa.ForeignKey("volume_types.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("project_id", NAME, primary_key=True),
-)
 
 volumes = sa.Table(
     "volumes",
@@ -214,6 +188,21 @@ snapshots = sa.Table(
     *times(),
     status_in(states.S),
     sa.Index("ix_snapshots_project_id_created_at", "project_id", "created_at", "id"),
+)
+
+# A volume that its project offers to whoever has the key; gone when it is accepted.
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    key(),
+    sa.Column("volume_id", UUID, sa.ForeignKey("volumes.id", ondelete="CASCADE"), nullable=False, unique=True),
+    sa.Column("project_id", NAME, nullable=False),
+    sa.Column("name", NAME),
+    flag("no_snapshots"),
+    sa.Column("salt", sa.String(32), nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False),
+    *times(),
+    sa.Index("ix_transfers_project_id_created_at", "project_id", "created_at", "id"),
 )
 
 attachments = sa.Table(

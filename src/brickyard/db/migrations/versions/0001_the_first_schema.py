@@ -151,6 +151,21 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_table(
+        "qos_specs",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("consumer", sa.String(length=16), nullable=False),
+        sa.Column("specs", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_qos_specs")),
+        sa.UniqueConstraint("name", name=op.f("uq_qos_specs_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
         "quota_classes",
         sa.Column("class_name", sa.String(length=255), nullable=False),
         sa.Column("resource", sa.String(length=255), nullable=False),
@@ -231,22 +246,6 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_table(
-        "volume_types",
-        sa.Column("id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=255), nullable=False),
-        sa.Column("description", sa.String(length=255), nullable=True),
-        sa.Column("is_public", sa.Boolean(), server_default=sa.true(), nullable=False),
-        sa.Column("extra_specs", sa.JSON(), nullable=False),
-        sa.Column("created_at", sa.String(length=26), nullable=False),
-        sa.Column("updated_at", sa.String(length=26), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_types")),
-        sa.UniqueConstraint("name", name=op.f("uq_volume_types_name")),
-        mariadb_charset="utf8mb4",
-        mariadb_collate="utf8mb4_bin",
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
-    )
-    op.create_table(
         "flow_log",
         sa.Column("flow_id", sa.String(length=36), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
@@ -300,6 +299,7 @@ def upgrade() -> None:
         sa.Column("why_down", sa.Text(), nullable=True),
         sa.Column("enabled", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("disabled_reason", sa.String(length=255), nullable=True),
+        sa.Column("frozen", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("place", sa.JSON(), nullable=True),
         sa.Column("options", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_volume_backends_host_id")),
@@ -313,16 +313,54 @@ def upgrade() -> None:
         batch_op.create_index("ix_volume_backends_name", ["name"], unique=True)
 
     op.create_table(
-        "volume_type_access",
-        sa.Column("volume_type_id", sa.String(length=36), nullable=False),
+        "volume_types",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("is_public", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("extra_specs", sa.JSON(), nullable=False),
+        sa.Column("qos_specs_id", sa.String(length=36), nullable=True),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.ForeignKeyConstraint(["qos_specs_id"], ["qos_specs.id"], name=op.f("fk_volume_types_qos_specs_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_types")),
+        sa.UniqueConstraint("name", name=op.f("uq_volume_types_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    with op.batch_alter_table("volume_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_volume_types_qos_specs_id"), ["qos_specs_id"], unique=False)
+
+    op.create_table(
+        "default_types",
         sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("volume_type_id", sa.String(length=36), nullable=False),
         sa.ForeignKeyConstraint(
-            ["volume_type_id"],
-            ["volume_types.id"],
-            name=op.f("fk_volume_type_access_volume_type_id"),
-            ondelete="CASCADE",
+            ["volume_type_id"], ["volume_types.id"], name=op.f("fk_default_types_volume_type_id"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("volume_type_id", "project_id", name=op.f("pk_volume_type_access")),
+        sa.PrimaryKeyConstraint("project_id", name=op.f("pk_default_types")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
+        "encryptions",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("volume_type_id", sa.String(length=36), nullable=False),
+        sa.Column("provider", sa.String(length=255), nullable=False),
+        sa.Column("control_location", sa.String(length=16), nullable=False),
+        sa.Column("cipher", sa.String(length=255), nullable=True),
+        sa.Column("key_size", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["volume_type_id"], ["volume_types.id"], name=op.f("fk_encryptions_volume_type_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_encryptions")),
+        sa.UniqueConstraint("volume_type_id", name=op.f("uq_encryptions_volume_type_id")),
         mariadb_charset="utf8mb4",
         mariadb_collate="utf8mb4_bin",
         mysql_charset="utf8mb4",
@@ -378,6 +416,22 @@ def upgrade() -> None:
     with op.batch_alter_table("pools", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_pools_storage_id"), ["storage_id"], unique=False)
 
+    op.create_table(
+        "volume_type_access",
+        sa.Column("volume_type_id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["volume_type_id"],
+            ["volume_types.id"],
+            name=op.f("fk_volume_type_access_volume_type_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("volume_type_id", "project_id", name=op.f("pk_volume_type_access")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
     op.create_table(
         "claims",
         sa.Column("brick_id", sa.String(length=36), nullable=False),
@@ -461,7 +515,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'deleting', 'maintenance', 'error', 'error_deleting', 'error_extending')",
+            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'deleting', 'awaiting-transfer', 'maintenance', 'error', 'error_deleting', 'error_extending')",
             name=op.f("ck_volumes_status"),
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["volume_backends.id"], name=op.f("fk_volumes_backend_id")),
@@ -545,3 +599,25 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_snapshots_pool_id"), ["pool_id"], unique=False)
         batch_op.create_index("ix_snapshots_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_snapshots_volume_id"), ["volume_id"], unique=False)
+
+    op.create_table(
+        "transfers",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("volume_id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("no_snapshots", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("salt", sa.String(length=32), nullable=False),
+        sa.Column("key_hash", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_transfers_volume_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
+        sa.UniqueConstraint("volume_id", name=op.f("uq_transfers_volume_id")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    with op.batch_alter_table("transfers", schema=None) as batch_op:
+        batch_op.create_index("ix_transfers_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
