@@ -139,6 +139,7 @@ def load(
         database_url=_database_url(read, state_dir),
         node=node,
         service=service,
+        debug=read.value("DEFAULT", "debug"),
         warnings=tuple(dict.fromkeys(read.warnings)),
     )
 

@@ -105,6 +105,7 @@ TABLE: tuple[Option, ...] = (
     Option(DEFAULT, "osapi_volume_listen_port", "port", "8776", "Port that the API listens on."),
     Option(DEFAULT, "public_endpoint", "text", None, "URL that links in answers begin with, when a proxy stands in front. Default: as the request came."),
     Option(DEFAULT, "auth_strategy", "choice", "none", "none: every caller is an administrator, on loopback only. token: static tokens, see `brickyard token`. The older name noauth means none.", choices=("none", "token", "noauth")),
+    Option(DEFAULT, "debug", "flag", "false", "Whether the log has a line for each step of a flow and for each command that is run, too."),
     Option(DEFAULT, "project_id_regex", "regex", r"[0-9a-f\-]+", "What a project id in a URL looks like."),
     Option(DEFAULT, "osapi_max_limit", "number", "1000", "The longest page of a list.", minimum=1),
     Option(DEFAULT, "default_volume_type", "text", None, "Volume type of requests that name none. Default: none."),

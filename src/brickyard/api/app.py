@@ -18,13 +18,14 @@ import msgspec
 
 from brickyard.api import auth, faults, own, routes, validation, versions
 from brickyard.api.request import Reply, Request
-from brickyard.core import clock, errors
+from brickyard.core import clock, errors, trace
 from brickyard.service.site import Caller, Site
 
 LOG = logging.getLogger("brickyard.request")
 MAX_BODY = 114688
 DRAIN_BYTES = 2**20  # of what is not looked at: of a request that is refused, or of a body on GET
 MAX_DEPTH = 64  # of what is nested in a body; no request needs more than five levels
+GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # what a caller calls the work of this request
 JSON_TYPES = ("application/json", "application/vnd.openstack.volume+json")
 
 
@@ -51,6 +52,8 @@ class Around:
         context = req.context
         context.started = clock.monotonic()
         context.request_id = f"req-{uuid.uuid4()}"
+        theirs = req.get_header("X-OpenStack-Request-ID") or ""
+        trace.begin(request_id=context.request_id, global_request_id=theirs if GLOBAL_ID.fullmatch(theirs) else None)
         context.version = None
         context.project = None
         if match := self.project.match(req.path):
@@ -70,6 +73,7 @@ class Around:
             resp.set_header("OpenStack-API-Version", f"volume {context.version or versions.MIN}")
             resp.set_header("Vary", "OpenStack-API-Version")
         own.observe(req, resp, clock.monotonic() - context.started)
+        trace.begin()
 
 
 def _resource(site: Site, table: list[routes.Route]) -> object:
@@ -185,7 +189,7 @@ def _on_error(req: falcon.Request, resp: falcon.Response, error: Exception, para
         status = int(str(error.status)[:3])
         message = getattr(error, "description", None) or falcon.code_to_http_status(status)[4:]
     if status >= 500:
-        LOG.error("request failed", exc_info=error, extra={"request_id": req.context.request_id})
+        LOG.error("request failed", exc_info=error)
     if status == 413:
         resp.set_header("Retry-After", "0")
     resp.status = status

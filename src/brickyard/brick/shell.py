@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import selectors
 import shutil
@@ -20,6 +21,7 @@ from typing import IO
 from brickyard.brick import faults
 from brickyard.core import clock, errors
 
+LOG = logging.getLogger(__name__)
 PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
@@ -82,6 +84,7 @@ def run(
 
 def _run(command: list[str], timeout_s: float, input: str | None, watch: Callable[[str], None] | None) -> str:
     # Files in memory for stdin and stderr: neither side can block the other, whatever the sizes.
+    started = clock.monotonic()
     with _memory(input or "") as stdin, _memory("") as stderr:
         process = subprocess.Popen(
             command,
@@ -99,6 +102,8 @@ def _run(command: list[str], timeout_s: float, input: str | None, watch: Callabl
             raise errors.ToolFailed(command, TIMED_OUT, reason) from None
         finally:
             _end(process)
+            line = {"command": command, "status": process.returncode, "seconds": round(clock.monotonic() - started, 3)}
+            LOG.debug("command has ended", extra=line)
         if process.returncode != 0:
             stderr.seek(0)
             message = stderr.read(OUTPUT_BYTES_MAX).decode(errors="replace")

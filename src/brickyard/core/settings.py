@@ -78,4 +78,5 @@ class Settings:
     database_url: str
     node: Node
     service: Service
+    debug: bool = False  # the log says what every step and command does
     warnings: tuple[str, ...] = ()  # about what was read, for the log of the start

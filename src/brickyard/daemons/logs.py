@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 import msgspec
 
+from brickyard.core import trace
+
 # What every record has by itself; whatever else it carries was given by `extra=` and belongs into the line.
 OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 MANY = "brickyard.request"  # the logger whose lines may wait
@@ -30,6 +32,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **trace.now(),
         }
         line.update((name, value) for name, value in vars(record).items() if name not in OWN)
         if record.exc_info:
@@ -78,15 +81,17 @@ class Lines(logging.StreamHandler[TextIO]):
             self.flush()
 
 
-def configure(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send everything from `level` on to `stream`. Safe to call twice."""
+def configure(stream: TextIO | None = None, *, debug: bool = False) -> None:
+    """Send everything from INFO on to `stream`; with `debug`, what our own modules say below that as well. Safe to call
+    twice."""
     handler = Lines(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(level)
+    root.setLevel(logging.INFO)
+    logging.getLogger("brickyard").setLevel(logging.DEBUG if debug else logging.INFO)
     # What no line of ours shows need not be found out for each: the caller's file, and its thread and process.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

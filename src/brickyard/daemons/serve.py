@@ -25,7 +25,7 @@ FIRST_REPORT_S = 5.0  # a disk that hangs may delay its own backend, and not the
 def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM. `say` tells the person who started it what they need to know; the log is for the rest."""
     started = clock.monotonic()
-    logs.configure()
+    logs.configure(debug=settings.debug)
     for warning in settings.warnings:
         LOG.warning("configuration: %s", warning)
     state_dir.prepare(settings.state_dir)

@@ -22,7 +22,7 @@ from typing import Any
 from brickyard.core import clock, errors
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
-from brickyard.flows import progress
+from brickyard.flows import progress, trail
 
 Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
@@ -135,22 +135,26 @@ class Engine:
         if journal is None:
             return None
         try:
-            while journal.status in rows.OPEN:
-                if self.stopping:
-                    self._release(journal)
-                    break
-                if journal.status == "running":
-                    try:
-                        self._forward(journal)
-                    except Later:
-                        self._release(journal, LATER_S)
-                        break
-                elif not self._backward(journal):
-                    break
+            with trail.of(journal):
+                self._work(journal)
         except LostLease:
             LOG.warning("flow %s was taken over by another conductor", id)
             return None
         return journal.status
+
+    def _work(self, journal: Journal) -> None:
+        while journal.status in rows.OPEN:
+            if self.stopping:
+                self._release(journal)
+                break
+            if journal.status == "running":
+                try:
+                    self._forward(journal)
+                except Later:
+                    self._release(journal, LATER_S)
+                    break
+            elif not self._backward(journal):
+                break
 
     def _claim(self, id: str, lease_s: float) -> Journal | None:
         """Take the flow; one that is new runs its first Commits in the same transaction, which saves one of them."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
+from brickyard.flows import trail
 
 if TYPE_CHECKING:
     from brickyard.flows.engine import Run
@@ -60,7 +61,8 @@ class Board:
         run.step = step
         self._at_work[run.id] = (run, shown)
         try:
-            yield
+            with trail.step(step):
+                yield
         finally:
             # Before the transaction that ends the step, and never while `write` is at it: none of it comes afterwards.
             with self._writing:
