@@ -74,6 +74,16 @@ SIGNATURES: dict[str, Callable[[str], object]] = {
 }
 
 
+def test_a_device_that_this_service_may_not_open_is_refused_with_what_to_do(disk: str) -> None:
+    os.chmod(disk, 0o600)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(errors.DeviceInUse, match="cannot be opened: .*give this service access"):
+            devices.claim(disk)
+    finally:
+        os.seteuid(0)
+
+
 @pytest.mark.parametrize("kind", SIGNATURES)
 def test_a_signature_is_named_and_refused_and_wiped_with_the_right_word(disk: str, kind: str) -> None:
     SIGNATURES[kind](disk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_a_disk_with_something_on_it_is_refused_until_it_is_named(api, disks):
             "POST", "/v1/pools", {"host": "h1", "name": "disks", "driver": "partition", "devices": [one]}, 409
         )["message"]
     )
+    api.json("DELETE", "/v1/pools/h1@disks", status=204)
+
+
+def test_a_device_without_a_medium_is_refused_by_name(api, disks, tmp_path):
+    empty, pool = disks[0], a_pool(api, [disks[1]])
+    subprocess.run(["losetup", "-d", empty], check=True)
+    try:
+        for path, body in (
+            ("/v1/pools", {"host": "h1", "name": "none", "driver": "partition", "devices": [empty]}),
+            (f"/v1/pools/{pool['name']}/devices", {"device": empty}),
+        ):
+            assert f"there is nothing in {empty}" in api.fault("POST", path, body)["message"]
+        assert empty not in [row["path"] for row in api.json("GET", "/v1/hosts/h1/devices")["devices"]]
+    finally:
+        subprocess.run(["losetup", empty, str(tmp_path / "disk0.img")], check=True)
     api.json("DELETE", "/v1/pools/h1@disks", status=204)
 
 

@@ -69,8 +69,10 @@ def resolve(path: str) -> str:
 
 
 def inspect(path: str) -> Device:
-    """What a device is, and everything that is on it or uses it. Changes nothing."""
+    """What a device is, and everything that is on it or uses it; NotFound without a medium. Changes nothing."""
     real = resolve(path)
+    if not _number(real, "size"):
+        raise errors.NotFound(f"there is nothing in {path}: it has no medium, or is a loop device without a file")
     facts = _facts(_disk(real))
     in_use = tuple(_uses(real))
     return Device(
@@ -142,7 +144,10 @@ def locked(path: str) -> Iterator[int]:
     at it, and that drops partitions which nobody uses at that moment; so hold this round every such write.
     """
     disk = _disk(resolve(path))
-    descriptor = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as refused:
+        raise errors.DeviceInUse(f"{disk} cannot be opened: {refused.strerror}; give this service access") from refused
     try:
         deadline = clock.monotonic() + LOCK_S
         while True:
