@@ -7,8 +7,10 @@ import re
 
 import openapi_spec_validator
 import pytest
+import sqlalchemy as sa
 
 from brickyard.api import own
+from brickyard.db import hosts, schema
 from brickyard.service import policy
 
 
@@ -83,3 +85,50 @@ def test_each_request_writes_one_line(api, caplog: pytest.LogCaptureFixture):
     assert (line.method, line.path, line.status) == ("GET", "/v1/hosts/nowhere", 404)
     assert line.request_id == result.headers["x-openstack-request-id"]
     assert line.seconds >= 0
+
+
+def test_health_in_detail_names_every_part(api):
+    found = api.json("GET", "/healthcheck", params={"detailed": "true"})
+    assert found["status"] == "ok"
+    assert [check["name"] for check in found["checks"]] == [
+        "database",
+        "conductor",
+        "queue",
+        "host h1",
+        "backend h1@raw",
+    ]
+    with api.site.db.begin() as tx:
+        hosts.update_host(tx, hosts.find_host(tx, "h1").id, heartbeat_at="2020-01-01T00:00:00.000000")
+    found = api.json("GET", "/healthcheck?detailed")
+    [host] = [check for check in found["checks"] if not check["ok"]]
+    assert (found["status"], host["name"]) == ("degraded", "host h1") and "2020" in host["what"]
+    assert api.call("GET", "/healthcheck").status_code == 200
+    assert api.call("GET", "/healthcheck?detailed=perhaps").status_code == 400
+
+
+def test_health_tells_of_a_conductor_that_is_gone_and_of_flows_that_wait_for_it(api):
+    api.site.waker.stop()
+    volume = api.json("POST", "/v3/volumes", {"volume": {"size": 1}}, 202)["volume"]
+    with api.site.db.begin() as tx:
+        tx.execute(sa.update(schema.flows).values(not_before="2020-01-01T00:00:00.000000"))
+    plain = api.call("GET", "/healthcheck")
+    assert plain.status_code == 503 and "conductor" in plain.text
+    found = api.json("GET", "/healthcheck?detailed", status=503)
+    wrong = {check["name"]: check["what"] for check in found["checks"] if not check["ok"]}
+    assert found["status"] == "down" and wrong.keys() == {"conductor", "queue"}
+    assert "janitor" in wrong["conductor"] and "1 flows wait" in wrong["queue"] and "2020-01-01" in wrong["queue"]
+    text = api.call("GET", "/metrics").text
+    assert "brickyard_flows_waiting 1.0" in text
+    assert float(re.search(r"brickyard_flows_waiting_seconds (\d\S*)", text)[1]) > 1e8
+    assert re.search(r'brickyard_flow_oldest_seconds{name="create_volume",status="running"} \d', text), volume
+
+
+def test_metrics_tell_of_hosts_and_of_the_database(api):
+    with api.site.db.begin() as tx:
+        hosts.update_host(tx, hosts.find_host(tx, "h1").id, heartbeat_at="2020-01-01T00:00:00.000000", enabled=False)
+    text = api.call("GET", "/metrics").text
+    assert 'brickyard_host_up{host="h1"} 0.0' in text and 'brickyard_host_enabled{host="h1"} 0.0' in text
+    assert float(re.search(r'brickyard_host_report_age_seconds{host="h1"} (\S+)', text)[1]) > 1e8
+    assert 'brickyard_host_vcpus_total{host="h1"} 16.0' in text
+    assert float(re.search(r"brickyard_database_bytes (\d\S*)", text)[1]) > 10000
+    assert f'database="{api.site.db.dialect}"' in text and "process_resident_memory_bytes" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from brickyard.api import metrics, openapi, own_routes, routes, versions
 from brickyard.api.own_routes import TEXT, Operation
 from brickyard.api.request import Reply, Request
 from brickyard.core import errors
+from brickyard.service import health
 
 LOG = logging.getLogger("brickyard.request")
 
@@ -26,14 +28,25 @@ def discover_v3(request: Request) -> Reply:
     return Reply(200, versions.document(f"{request.base.rsplit('/v3', 1)[0]}/v3/"))
 
 
-def health(request: Request) -> Reply:
-    """OK when the database answers."""
+def healthcheck(request: Request) -> Reply:
+    """OK when the service works: the database answers, and the conductor runs.
+
+    With `detailed=true` the answer is JSON, with the queue, every host and every backend as well. What is wrong there
+    makes `status` `degraded` and not the service unhealthy, for what lies elsewhere works.
+    """
+    detailed = request.query.get("detailed") == "" or request.flag("detailed")
     try:
-        with request.site.db.read() as tx:
-            tx.exec_driver_sql("SELECT 1")
+        found = health.all_(request.site) if detailed else health.needed(request.site)
     except Exception as error:
         raise errors.Unavailable("The database does not answer; the log of the service says why.") from error
-    return Reply(200, b"OK", content_type="text/plain")
+    wrong = [check for check in found if not check.ok]
+    failed = [check for check in wrong if check.needed]
+    if not detailed:
+        if failed:
+            raise errors.Unavailable("; ".join(f"{check.name}: {check.what}" for check in failed))
+        return Reply(200, b"OK", content_type="text/plain")
+    status = "down" if failed else "degraded" if wrong else "ok"
+    return Reply(503 if failed else 200, {"status": status, "checks": [asdict(check) for check in found]})
 
 
 def scrape(request: Request) -> Reply:
@@ -71,10 +84,11 @@ def observe(req: Any, resp: Any, seconds: float) -> None:
     LOG.info("request", extra=line)
 
 
+DETAILED: dict[str, dict[str, Any]] = {"detailed": {"type": "boolean"}}
 OPERATIONS: tuple[Operation, ...] = (
     *own_routes.OPERATIONS,
     own_routes.op("GET", "/openapi.json", document, None, {200: None}, public=True),
-    Operation(routes.Route("GET", "/healthcheck", health, public=True), {200: None}, produces=TEXT),
+    Operation(routes.Route("GET", "/healthcheck", healthcheck, public=True), {200: None}, DETAILED, produces=TEXT),
     Operation(routes.Route("GET", "/metrics", scrape, public=True), {200: None}, produces=TEXT),
 )
 ROUTES: tuple[routes.Route, ...] = (

@@ -1,4 +1,4 @@
-"""Reads across nouns: what lists show beside their own rows, what holds a pool or an image, and figures for metrics."""
+"""Reads across nouns: what lists show beside their own rows, and what holds a pool or an image."""
 
 from __future__ import annotations
 
@@ -89,17 +89,3 @@ def image_users(tx: Tx, image_id: str) -> dict[str, list[str]]:
 def image_files(tx: Tx) -> set[str]:
     """The SHA-256 of every file that an image has."""
     return {sha256 for files in tx.scalars(sa.select(images.c.files)) for sha256 in files.values()}
-
-
-# figures for metrics ------------------------------------------------------------------------------------------------
-
-
-def flow_counts(tx: Tx) -> list[Row]:
-    statement = sa.select(flows.c.name, flows.c.status, sa.func.count().label("number"))
-    return list(tx.execute(statement.group_by(flows.c.name, flows.c.status)))
-
-
-def status_counts(tx: Tx, noun: str) -> list[Row]:
-    """How many rows of `volumes`, `snapshots` or `instances` are in each status."""
-    table = {"volumes": volumes, "snapshots": snapshots, "instances": instances}[noun]
-    return list(tx.execute(sa.select(table.c.status, sa.func.count().label("number")).group_by(table.c.status)))

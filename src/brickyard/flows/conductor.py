@@ -59,6 +59,10 @@ class Conductor:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - clock.monotonic()))
 
+    def dead(self) -> list[str]:
+        """The threads that should run and do not."""
+        return [thread.name for thread in self._threads if not thread.is_alive()]
+
     def wake(self, id: str) -> None:
         """A flow was committed: run it now rather than at the next look."""
         with self._lock:

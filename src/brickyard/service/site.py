@@ -18,6 +18,9 @@ class Waker(Protocol):
 
     def wait(self, id: str, timeout_s: float) -> str | None: ...
 
+    def dead(self) -> list[str]:
+        """What should run here and does not; of a conductor elsewhere nothing is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

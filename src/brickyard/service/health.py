@@ -1,0 +1,58 @@
+"""Whether the service works, part by part: the database, the conductor and its queue, the hosts and their backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from brickyard.core import clock
+from brickyard.db import figures, hosts
+from brickyard.service import hosts as host_rules
+from brickyard.service.site import Site
+
+WAITS_S = 30.0  # a flow that waits for longer tells of too much work, or of a conductor that is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part. `needed`: without it nothing works; a host that is down concerns only what is there."""
+
+    name: str
+    ok: bool
+    what: str
+    needed: bool = False
+
+
+def needed(site: Site) -> list[Check]:
+    """What nothing works without. Errors of the database are raised."""
+    with site.db.read() as tx:
+        tx.exec_driver_sql("SELECT 1")
+    dead = site.waker.dead()
+    what = f"not running: {', '.join(dead)}; restart the service" if dead else "runs"
+    return [
+        Check("database", True, f"{site.db.dialect} answers", needed=True),
+        Check("conductor", not dead, what, needed=True),
+    ]
+
+
+def all_(site: Site) -> list[Check]:
+    """Every part as it is now."""
+    found = needed(site)
+    with site.db.read() as tx:
+        queue = figures.queue(tx)
+        known, backends = hosts.list_hosts(tx), hosts.list_backends(tx)
+    oldest = clock.stamp(-site.settings.service_down_time_s)
+    return [
+        *found,
+        _queue(queue),
+        *(
+            Check(f"host {row.name}", host_rules.up(row, oldest), f"last report {row.heartbeat_at or 'never'}")
+            for row in known
+        ),
+        *(Check(f"backend {row.name}", bool(row.up), row.why_down or "up") for row in backends),
+    ]
+
+
+def _queue(queue: figures.Queue) -> Check:
+    late = queue.since is not None and queue.since < clock.stamp(-WAITS_S)
+    since = f", the oldest since {queue.since}" if queue.since else ""
+    return Check("queue", not late, f"{queue.waiting} flows wait for a conductor{since}")
