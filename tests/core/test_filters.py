@@ -31,6 +31,15 @@ POOLS = [
     ("capabilities", host(), pool(), Ask(1, {"multiattach": "<is> True"}), "the pool reports nothing"),
     ("figures", host(), pool(claimed=40), Ask(1, {"free_capacity_gb": ">= 60"}), None),
     ("figures", host(), pool(claimed=41), Ask(1, {"free_capacity_gb": ">= 60"}), "reports 59"),
+    ("able", host(), pool(capabilities={"imports": True}), Ask(1, needs=frozenset({"imports"})), None),
+    ("able", host(), pool(), Ask(1, needs=frozenset({"imports"})), None),  # it never said so: nobody knows
+    (
+        "able",
+        host(),
+        pool(capabilities={"imports": False}),
+        Ask(1, needs=frozenset({"imports"})),
+        "driver lvm of h1@lvm cannot take an image",
+    ),
     ("excluded", host(), pool(), Ask(1, excluded=frozenset({"h2@lvm#p"})), None),
     ("excluded", host(), pool(), Ask(1, excluded=frozenset({"h1@lvm#p"})), "before"),
     ("pinned", host(), pool(), Ask(1, pinned=frozenset({"h1@lvm"})), None),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from brickyard.core import extra_specs
+from brickyard.core import abilities, extra_specs
 from brickyard.core.placement import Ask, Boot, HostView, PoolView, Refusal, Rules
 
 
@@ -74,6 +74,11 @@ def _unmet(specs: tuple[extra_specs.Spec, ...], reported: dict[str, object]) -> 
             have = repr(reported[spec.path[0]]) if spec.path and spec.path[0] in reported else "nothing"
             return Refusal("capabilities", f"the type asks {spec.key} {spec.want!r}, the pool reports {have}")
     return None
+
+
+def able(host: HostView, pool: PoolView, ask: Ask, rules: Rules) -> Refusal | None:
+    lacks = abilities.lacking(pool.capabilities, ask.needs)
+    return Refusal("able", f"driver {pool.driver} of {pool.address} {abilities.told(lacks)}") if lacks else None
 
 
 def excluded(host: HostView, pool: PoolView, ask: Ask, rules: Rules) -> Refusal | None:
@@ -144,6 +149,7 @@ POOL_FILTERS: dict[str, PoolRule] = {
     "availability_zone": PoolRule(availability_zone, lambda ask: True),
     "capabilities":      PoolRule(capabilities,      lambda ask: True),
     "figures":           PoolRule(figures,           lambda ask: bool(extra_specs.compiled(items_of(ask)).figures)),
+    "able":              PoolRule(able,              lambda ask: bool(ask.needs)),
     "excluded":          PoolRule(excluded,          lambda ask: bool(ask.excluded)),
     "pinned":            PoolRule(pinned,            lambda ask: bool(ask.pinned)),
     "same_host":         PoolRule(same_host,         lambda ask: ask.same_host is not None),

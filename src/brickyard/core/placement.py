@@ -87,6 +87,7 @@ class Ask:
     query: str | None = None  # the JSON of the `query` hint
     excluded: frozenset[str] = frozenset()  # pools, by name, that failed already
     near: str | None = None  # a host; closer pools weigh more
+    needs: frozenset[str] = frozenset()  # capabilities of the driver, see core.abilities
 
 
 @dataclass(frozen=True, slots=True)

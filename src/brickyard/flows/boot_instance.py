@@ -67,7 +67,7 @@ def params(
 def wanted(p: dict[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
     """The bricks to make: (brick id, GiB, ask), the new volumes first, then the root disk."""
     bricks = [(v["volume_id"], v["size_gib"], v["ask"]) for v in p["new"]]
-    return [*bricks, (p["instance_id"], p["root_gib"], {})] if p["root_gib"] else bricks
+    return [*bricks, (p["instance_id"], p["root_gib"], {"needs": ["imports"]})] if p["root_gib"] else bricks
 
 
 def to_boot(

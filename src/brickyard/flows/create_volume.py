@@ -102,7 +102,7 @@ def elsewhere(error: errors.BrickyardError) -> bool:
 
 def to_ask(ask: dict[str, Any], size_gib: int, excluded: frozenset[str] = frozenset()) -> placement.Ask:
     """A placement.Ask from its JSON form."""
-    sets = {name: frozenset(ask.get(name) or ()) for name in ("zones", "pinned", "different_host")}
+    sets = {name: frozenset(ask.get(name) or ()) for name in ("zones", "pinned", "different_host", "needs")}
     return placement.Ask(
         size_gib=size_gib,
         extra_specs=ask.get("extra_specs") or {},

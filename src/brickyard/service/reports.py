@@ -151,6 +151,9 @@ def capabilities(backend: verbs.BackendReport) -> dict[str, Any]:
     """What the scheduler matches extra specs against, in the words of the field, and the driver's own answers."""
     assert backend.capabilities is not None
     answers = dataclasses.asdict(backend.capabilities)
+    answers["online_extend_support"] = answers["online_grow"]
+    if not backend.up:  # of a pool that is being made only this is known: nobody has asked its driver for the rest
+        answers = {"thin": answers["thin"]}
     return {
         **answers,
         "volume_backend_name": backend.volume_backend_name,
@@ -160,7 +163,6 @@ def capabilities(backend: verbs.BackendReport) -> dict[str, Any]:
         "pool_name": backend.volume_backend_name,
         "thin_provisioning_support": answers["thin"],
         "thick_provisioning_support": not answers["thin"],
-        "online_extend_support": answers["online_grow"],
         "reserved_percentage": int(backend.options.get("reserved_percentage", 0)),
         "max_over_subscription_ratio": str(backend.options.get("max_over_subscription_ratio", 1.0)),
         "QoS_support": False,

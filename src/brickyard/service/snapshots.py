@@ -12,7 +12,7 @@ from brickyard.core.states import S, V
 from brickyard.db import snapshots, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_snapshot, delete_snapshot
-from brickyard.service import quotas, work
+from brickyard.service import abilities, quotas, work
 from brickyard.service.attachments import held
 from brickyard.service.site import Caller, Site
 from brickyard.service.volumes import COPIED
@@ -34,6 +34,7 @@ def create(
         volume = held(tx, caller, volume_id)
         site.policy.check("volume:create_snapshot", caller, volume.project_id)
         _check_volume(volume, in_use)
+        abilities.require(tx, volume.pool_id, "snapshots", field="volume_id")
         deltas = quota_rules.snapshot_deltas(
             volume.size_gib, type_name=volume.volume_type, count_gigabytes=not site.settings.no_snapshot_gb_quota
         )

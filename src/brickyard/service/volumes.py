@@ -13,11 +13,12 @@ from brickyard.core.states import S, V
 from brickyard.db import hosts, images, instances, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_volume, delete_volume, extend_volume, revert_volume
-from brickyard.service import quotas, work, zones
+from brickyard.service import abilities, quotas, work, zones
 from brickyard.service.site import Caller, Site
 
 COPIED = "is the source of a volume that is being created; delete it when that one is available"
 BEING_COPIED = "is the source of a volume or snapshot that is being created; extend it when that one is available"
+NEEDS = {"snapshot": ["clones"], "volume": ["clones"], "image": ["imports"]}  # what a source needs of a driver
 SOURCES = ("snapshot_id", "source_volid", "image_id")
 
 
@@ -73,6 +74,7 @@ def create(site: Site, caller: Caller, new: NewVolume) -> Row:
             "extra_specs": specs,
             "zones": zones.choose(site, tx, new.availability_zone, origin.zone, specs),
             "pinned": [origin.pinned] if origin.pinned else [],
+            "needs": NEEDS[origin.source["kind"]] if origin.source else [],
             **hints(caller, tx, new.hints),
         }
         deltas = quota_rules.volume_deltas(size_gib, type_name=type_.name if type_ else None)
@@ -169,7 +171,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
             if not attached:
                 raise errors.InvalidState(f"Volume {id} is in-use; to extend it here it must be available.")
             site.policy.check("volume:extend_attached_volume", caller, row.project_id)
-            _check_online_extend(tx, row)
+            abilities.require(tx, row.pool_id, "online_extend_support", field="status")
         if new_gib <= row.size_gib:
             raise errors.Invalid(
                 f"New size for extend must be greater than current size. "
@@ -207,6 +209,7 @@ def revert(site: Site, caller: Caller, id: str, snapshot_id: str) -> None:
             )
         if row.status != V.AVAILABLE or own[0].status != S.AVAILABLE:
             raise errors.Conflict(f"Volume and snapshot must be available; they are {row.status}, {own[0].status}.")
+        abilities.require(tx, row.pool_id, "revert", field="snapshot_id")
         store.begin(tx, "volume", id, "revert")
         store.begin(tx, "snapshot", snapshot_id, "revert")
         params = revert_volume.params(volume_id=id, snapshot_id=snapshot_id, pool=row.host)
@@ -224,6 +227,7 @@ def _origin(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
             raise errors.NotFound(f"Snapshot {new.snapshot_id} could not be found.")
         if snapshot.status != S.AVAILABLE:
             raise errors.InvalidState(f"Snapshot {snapshot.id} must be available, but is {snapshot.status}.")
+        abilities.require(tx, snapshot.pool_id, "clones", field="snapshot_id")
         parent = volumes.find(tx, snapshot.volume_id)
         assert parent is not None  # a foreign key says so
         source = {"kind": "snapshot", "id": snapshot.id}
@@ -233,6 +237,7 @@ def _origin(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
         row = require(tx, caller, new.source_volid)
         if row.status not in (V.AVAILABLE, V.IN_USE):
             raise errors.InvalidState(f"Source volume {row.id} must be available or in-use, but is {row.status}.")
+        abilities.require(tx, row.pool_id, "clones", field="source_volid")
         return _from_volume(row, {"kind": "volume", "id": row.id}, row.size_gib, row.host)
     if new.image_id:
         return _from_image(caller, tx, new.image_id)
@@ -287,14 +292,6 @@ def _type(site: Site, caller: Caller, tx: Tx, new: NewVolume, origin: Origin) ->
                 f"Type {row.name} is served by other backends than the type of the source.", field="volume_type"
             )
     return row
-
-
-def _check_online_extend(tx: Tx, row: Row) -> None:
-    pool = hosts.find_pool(tx, row.pool_id)
-    if pool is None or not pool.capabilities.get("online_extend_support"):
-        raise errors.InvalidState(
-            f"Backend {row.host} cannot extend a volume in use; detach volume {row.id} first.", field="status"
-        )
 
 
 def _check_type(row: Row | None, size_gib: int) -> None:

@@ -1,0 +1,33 @@
+"""What a driver cannot do, by what its pool has reported: a request for it is refused before anything is begun.
+
+The names are those of `bricks.Capabilities`, and `online_extend_support`, as which operators know `online_grow`. What a
+pool never reported is not held against it: a backend that is down keeps its last word, and a new one has none yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# capability → what its driver cannot do, and what to do instead
+LACKS = {
+    "snapshots": ("make snapshots", "use a volume on a backend that can, or create a volume from this one"),
+    "clones": ("copy a volume or a snapshot", "copy the data inside an instance that has both volumes"),
+    "revert": ("revert a volume to a snapshot", "create a volume from the snapshot, and use that one"),
+    "imports": ("take an image", "use a backend that can, or create an empty volume"),
+    "online_extend_support": ("extend a volume in use", "detach it first"),
+}
+
+
+def lacking(capabilities: Mapping[str, Any], needed: Iterable[str]) -> str | None:
+    """The first of the needed capabilities that a pool has reported to lack."""
+    return next((name for name in sorted(needed) if capabilities.get(name) is False), None)
+
+
+def told(capability: str) -> str:
+    """`cannot …`, with the name of the capability, for a message that names the backend."""
+    return f"cannot {LACKS[capability][0]} (its driver lacks {capability!r})"
+
+
+def instead(capability: str) -> str:
+    return LACKS[capability][1]
