@@ -228,6 +228,7 @@ def _service(read: Files) -> settings.Service:
         reserve_hosts=default("reserve_hosts"),
         max_attempts=default("max_attempts"),
         conductor_threads=default("conductor_threads"),
+        receipt_retention_days=default("receipt_retention_days"),
         image_max_bytes=default("image_max_gigabytes") * GIB,
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import pytest
 from tests import world
 
+from brickyard.core import clock
 from brickyard.core.bricks import Receipt
-from brickyard.db import hosts
+from brickyard.db import hosts, receipts, schema
+from brickyard.flows import conductor
 
 THREADS = 8  # of the conductor of a site for tests
 
@@ -146,3 +149,54 @@ def test_many_long_wipes_leave_room_for_other_work(small):
         gone(api, id)
     assert node.most == THREADS // 2
     assert len(api.json("GET", "/v1/receipts")["receipts"]) == len(volumes)
+
+
+DAY_S = 86400
+
+
+def old_receipts(api, ages_days) -> None:
+    """Receipts as they were kept so many days ago: of a volume that was really wiped, and made older."""
+    volume = api.a_volume()
+    api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
+    gone(api, volume["id"])
+    with api.site.db.begin() as tx:
+        [row] = tx.execute(receipts.receipts.select()).mappings().all()
+        for number, age in enumerate(ages_days):
+            then = {"name": f"old-{number}-{age}", "id": str(uuid.uuid4()), "created_at": clock.stamp(-age * DAY_S)}
+            tx.execute(receipts.receipts.insert().values({**row, **then}))
+
+
+def tidied(api) -> None:
+    """Wait until what is done again and again was done: a flow that is over for long is forgotten then."""
+    volume = api.a_volume()
+    [flow] = api.json("GET", "/v1/flows", params={"resource_id": volume["id"]})["flows"]
+    with api.site.db.begin() as tx:
+        this = schema.flows.c.id == flow["id"]
+        tx.execute(schema.flows.update().where(this).values(finished_at=clock.stamp(-30 * DAY_S)))
+    deadline = clock.monotonic() + 60
+    while api.call("GET", f"/v1/flows/{flow['id']}").status_code == 200:
+        assert clock.monotonic() < deadline
+
+
+def names(api) -> list[str]:
+    with api.site.db.read() as tx:
+        return sorted(row.name for row in tx.execute(receipts.receipts.select()))
+
+
+@pytest.mark.parametrize(("days", "left"), [(30, {29}), (0, {29, 31, 4000})])
+def test_receipts_are_removed_when_they_are_older_than_the_operator_wants(client, tmp_path, monkeypatch, days, left):
+    """In batches: there are more than one takes. 0 keeps them for ever."""
+    monkeypatch.setattr(conductor, "JANITOR_S", 0.05)
+    taken = []
+    forget = receipts.forget
+    monkeypatch.setattr(receipts, "forget", lambda *args: taken.append(forget(*args)) or taken[-1])
+    with world.running(tmp_path, receipt_retention_days=days) as (site, http):
+        api = client(site, http)
+        old_receipts(api, [29, 31, *([4000] * 250)])
+        for _ in range(2 + 3):  # a round that began before the receipts were there, one for each batch, one for nothing
+            tidied(api)
+        found = names(api)
+    assert {int(name.rsplit("-", 1)[1]) for name in found if name.startswith("old-")} == left
+    assert sum(name.startswith("volume-") for name in found) == 1
+    assert sum(taken) == (251 if days else 0)
+    assert max(taken, default=0) <= 100

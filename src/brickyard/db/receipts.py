@@ -29,6 +29,13 @@ def insert(tx: Tx, *, flow_id: str, pool: str, name: str, finished_at: str, **va
     return True
 
 
+def forget(tx: Tx, before: str, limit: int) -> int:
+    """Remove the oldest of those that were made before a time, so many at the most; the number removed."""
+    made_at = receipts.c.created_at
+    old = sa.select(receipts.c.id).where(made_at < before).order_by(made_at, receipts.c.id).limit(limit)
+    return tx.execute(sa.delete(receipts).where(receipts.c.id.in_(list(tx.scalars(old))))).rowcount
+
+
 def find(tx: Tx, id: str) -> Row | None:
     return tx.execute(sa.select(receipts).where(receipts.c.id == id)).one_or_none()
 

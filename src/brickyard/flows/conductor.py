@@ -16,7 +16,7 @@ from typing import Any
 
 from brickyard.core import clock
 from brickyard.db import flows as rows
-from brickyard.db import messages, reservations
+from brickyard.db import messages, receipts, reservations
 from brickyard.db.database import Database
 from brickyard.flows import engine
 
@@ -25,6 +25,8 @@ POLL_S = 1.0
 LEASE_S = 60
 JANITOR_S = 5.0
 KEEP_FLOWS_S = 7 * 86400
+FORGET_AT_ONCE = 100  # receipts: whoever waits for the database waits for so many
+FORGET_ROUNDS = 20  # at a time; the rest is removed the next time
 
 
 class Conductor:
@@ -130,3 +132,15 @@ class Conductor:
                     rows.forget(tx, clock.stamp(-KEEP_FLOWS_S))
             except Exception:
                 LOG.exception("tidying failed; it is repeated in %s s", JANITOR_S)
+            try:
+                self._forget_receipts(self.engine.world.settings.receipt_retention_days)
+            except Exception:
+                LOG.exception("old receipts could not be removed; it is tried again in %s s", JANITOR_S)
+
+    def _forget_receipts(self, days: int) -> None:
+        """A few old ones in a transaction each, and not all that there are: years of them may be due at once."""
+        for _ in range(FORGET_ROUNDS if days else 0):
+            with self.db.begin() as tx:
+                gone = receipts.forget(tx, clock.stamp(-days * 86400), FORGET_AT_ONCE)
+            if gone < FORGET_AT_ONCE or self._stopping.is_set():
+                return
