@@ -185,8 +185,10 @@ class DriverContract(DeathContract):
             driver.snapshot(one.name, snapshot_of(other))
         snapshot = snapshot_of(other)
         driver.snapshot(other.name, snapshot)
-        with pytest.raises(errors.BrickMismatch):
+        fill(driver, one.name, 1)
+        with pytest.raises(errors.BrickMismatch, match=rf"{snapshot.name} is a snapshot of {other.id} and not of"):
             driver.revert(one.name, snapshot.name)
+        assert holds(driver, one.name, 1)
 
     @needs("clones")
     def test_a_clone_is_independent_and_may_be_larger(self, driver: Guard) -> None:

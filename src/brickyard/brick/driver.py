@@ -63,7 +63,8 @@ class Reverter(Protocol):
     """Offered iff `capabilities.revert`."""
 
     def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
-        """Make the content of `name` that of its snapshot again; the snapshot stays."""
+        """Make the content of `name` that of its snapshot again; the snapshot stays. That it is one of `name`, and no
+        larger, the guard has seen to."""
 
 
 @runtime_checkable

@@ -107,12 +107,17 @@ class Guard:
             return self._typed(self.driver.snapshot(name, label, progress), Did, "snapshot")
 
     def revert(self, name: str, snapshot: str, progress: Progress | None = None) -> Did:
-        bricks.checked(name)
+        parsed = bricks.parse(bricks.checked(name))
         if not bricks.checked(snapshot).startswith(bricks.PREFIX[Kind.SNAPSHOT]):
             raise errors.Invalid(f"{snapshot} is not a snapshot: revert needs one", field="snapshot")
         if not (self.capabilities.revert and isinstance(self.driver, Reverter)):
             raise self._denied("revert")
-        now, kept = self.find(name), self.find(snapshot)
+        now, kept = self.find(name), self.find(snapshot)  # what they say is written once, with the brick
+        parent = kept.label.parent if kept and kept.label else None
+        if kept and (parsed is None or parent != parsed[1]):
+            raise errors.BrickMismatch(
+                f"{snapshot} is a snapshot of {parent or 'nothing'} and not of {name}: revert to one of its own"
+            )
         if now and kept and kept.size_bytes > now.size_bytes:  # it would take room nobody has claimed, or lose data
             raise errors.BrickMismatch(
                 f"{snapshot} has {kept.size_bytes} bytes, more than {name} with {now.size_bytes}: grow that first"

@@ -21,7 +21,7 @@ from brickyard.brick.lvm import groups, pending, tags
 from brickyard.brick.lvm.command import Exists, InUse, Lvm
 from brickyard.brick.lvm.reports import Group, Volume
 from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, YOUNG_S, Volumes
-from brickyard.core import bricks, errors
+from brickyard.core import errors
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
 from brickyard.core.sizes import MIB
 
@@ -223,9 +223,6 @@ class ThinDriver:
         with volumes.queue().brick_lock(name, reading=snapshot):
             group = volumes.look()
             volume, kept = volumes.whole(group, name), volumes.whole(group, snapshot)
-            parent = kept.tags.label
-            if parent is None or parent.parent != bricks.NAME.fullmatch(name)[2]:  # type: ignore[index]
-                raise errors.BrickMismatch(f"{snapshot} is no snapshot of {name}")
             if volume.open:
                 raise InUse(f"{name} is in use: stop what has it open, then repeat")
             self._check_room(group, 0)
