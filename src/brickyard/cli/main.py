@@ -23,7 +23,7 @@ COMMANDS = {
     "audit":       ("brickyard.cli.audit:audit",             "Compare records and disks, and repair what differs."),
     "completion":  ("brickyard.cli.completion:completion",   "Print the completion of a shell."),
     "serve":       ("brickyard.daemons.commands:serve",      "Run the service: API, conductor and node in one."),
-    "db":          ("brickyard.daemons.commands:db",         "The database: upgrade it, check it."),
+    "db":          ("brickyard.daemons.commands:db",         "The database: upgrade, check, back up, restore, …"),
     "brick":       ("brickyard.daemons.brick_commands:brick", "The storage library alone, without a service."),
     "token":       ("brickyard.daemons.commands:token",      "Static tokens: create, list, revoke."),
 }

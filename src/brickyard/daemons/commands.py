@@ -54,7 +54,7 @@ def serve(state_dir: Path | None, files: tuple[Path, ...], listen: str | None, p
 
 @click.group()
 def db() -> None:
-    """The database: bring it to this release, see whether it is there, or rebuild it from the disks."""
+    """The database: bring it to this release, look at it, copy it, put a copy back, or rebuild it from the disks."""
 
 
 @db.command()
@@ -77,6 +77,42 @@ def check(state_dir: Path | None, files: tuple[Path, ...]) -> None:
     with _database(state_dir, files) as database:
         migrate.check(database)
         click.echo(f"revision {migrate.head()}")
+
+
+@db.command()
+@where
+@click.argument("file", type=PATH)
+def backup(state_dir: Path | None, files: tuple[Path, ...], file: Path) -> None:
+    """Copy the database to a new FILE, also while the service runs. Of SQLite: servers have tools of their own.
+
+    The copy is one consistent file, of what was committed when it began. It holds the hashes of tokens: keep it safe.
+    """
+    from brickyard.db import copies
+
+    with _database(state_dir, files) as database:
+        revision = copies.backup(database, file)
+        click.echo(f"{file}: {file.stat().st_size} bytes, revision {revision}")
+
+
+@db.command()
+@where
+@click.argument("file", type=PATH)
+def restore(state_dir: Path | None, files: tuple[Path, ...], file: Path) -> None:
+    """Put a copy that `db backup` made in the place of the database. The service must not run.
+
+    The database that is there is kept beside it. What happened after the copy was made is on the disks and not in it:
+    `brickyard audit` finds that.
+    """
+    with _told():
+        from brickyard.daemons import state_dir as directory
+        from brickyard.db import copies
+
+        settings = _settings(state_dir, files)
+        directory.prepare(settings.state_dir)
+        with directory.held(settings.state_dir), _database(state_dir, files) as database:
+            revision, kept = copies.restore(database, file)
+    click.echo(f"The database is {file} now, revision {revision}." + (f" The old one is {kept}." if kept else ""))
+    click.echo("Start the service where only you reach it, and run `brickyard audit`: it compares with the disks.")
 
 
 @db.command()
