@@ -82,6 +82,64 @@ class AdoptionContract:
             with pytest.raises(errors.Invalid):
                 driver.adopt(name, volume())
 
+    @pytest.mark.parametrize("adopted", [False, True])
+    def test_what_is_given_up_stays_and_may_be_adopted_again(self, driver: Guard, pool: Path, adopted: bool) -> None:
+        label, other = volume(), volume("another")
+        if adopted:
+            self.strange(pool, "disk-of-old")
+            driver.adopt("disk-of-old", label)
+        else:
+            driver.create(label, SIZE)
+            fill(driver, label.name, 3)
+        driver.close(label.name)
+        assert driver.disown(label.name) is Did.CHANGED
+        assert driver.disown(label.name) is Did.ALREADY
+        found = driver.find(label.name)
+        assert found is not None
+        assert (found.label, found.size_bytes) == (None, SIZE)
+        with pytest.raises(errors.BrickMismatch, match="label"):
+            driver.delete(label.name)
+        driver.adopt(label.name, other)
+        assert driver.find(label.name) is None
+        assert holds(driver, other.name, 3)
+        driver.delete(other.name)
+        assert driver.disown(other.name) is Did.ALREADY
+
+    def test_strangers_are_seen_with_any_name(self, driver: Guard, pool: Path) -> None:
+        mine, given_up = volume(), volume()
+        driver.create(mine, SIZE)
+        driver.create(given_up, SIZE)
+        driver.disown(given_up.name)
+        assert [(one.name, one.size_bytes) for one in driver.strangers()] == [(given_up.name, SIZE)]
+        driver.adopt(given_up.name, given_up)
+        self.strange(pool, "disk-of-old")
+        assert [(one.name, one.size_bytes) for one in driver.strangers()] == [("disk-of-old", SIZE)]
+
+    @pytest.mark.parametrize("error", [Death, errors.BrickError])
+    def test_giving_up_may_die_anywhere(self, pool: Path, error: type[BaseException]) -> None:
+        label, ready = volume(), pool / "ready"
+        ready.mkdir()
+        self.strange(ready, label.name)
+        Guard(self.make(ready), "under test").adopt(label.name, label)
+        for at in range(1, POINTS_MAX):
+            copy, hook = pool / f"at-{at}", Hook(at, error)
+            self.duplicate(ready, copy)
+            driver = Guard(self.make(copy), "under test")
+            with faults.installed(hook):
+                try:
+                    driver.disown(label.name)
+                except error:
+                    pass
+                else:
+                    assert at > 1, "no point was passed"
+                    return
+            driver.disown(label.name)
+            assert [one.name for one in driver.strangers()] == [label.name]
+            driver.adopt(label.name, label)
+            assert holds(driver, label.name, 3)
+            self.forget(copy)
+        pytest.fail(f"more than {POINTS_MAX} points")
+
     def test_what_has_no_label_is_never_deleted(self, driver: Guard, pool: Path) -> None:
         stranger = name_of(Kind.VOLUME, str(uuid.uuid4()))
         self.strange(pool, stranger)

@@ -15,11 +15,12 @@ from brickyard.core import errors
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, flavors, images, schema, snapshots, store, volumes
 from brickyard.flows import attach_volume, create_snapshot, delete_snapshot, detach_volume, engine
-from brickyard.service import audit, instances, work
+from brickyard.service import audit, instances, manageable, work
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
 ME = Caller("user", "project", ("member", "reader"), "req-1")
+BOSS = Caller("boss", "project", ("admin",), "req-2", is_admin=True)
 
 
 class Hands:
@@ -395,6 +396,56 @@ def repaired_later(done: Callable[[Site, dict[str, Any]], None], **how: Any) -> 
     return check
 
 
+def given_up(site: Site) -> dict[str, Any]:
+    """What was a volume and its snapshot lies in the pool and is nobody's; beside them is another volume."""
+    facts = with_snapshot(site)
+    facts["pool"] = volume(site, facts["volume"]).host
+    manageable.unmanage_snapshot(site, BOSS, facts["snapshot"])
+    site.waker.run_all()
+    manageable.unmanage_volume(site, BOSS, facts["volume"])
+    site.waker.run_all()
+    status(("volume", None), ("snapshot", None))(site, facts)
+    return {**facts, "old": facts["volume"], "old snapshot": facts["snapshot"], "volume": new_volume(site)}
+
+
+def manage(site: Site, facts: dict[str, Any]) -> None:
+    wanted = manageable.Wanted(name=f"volume-{facts['old']}")
+    facts["new"] = manageable.manage_volume(site, ME, facts["pool"], wanted).id
+
+
+def manage_snapshot(site: Site, facts: dict[str, Any]) -> None:
+    wanted = manageable.Wanted(name=f"_snapshot-{facts['old snapshot']}")
+    facts["snapshot"] = manageable.manage_snapshot(site, ME, facts["volume"], wanted).id
+
+
+def not_managed(site: Site, facts: dict[str, Any]) -> None:
+    """It lies there under one of two names, is counted for nobody, and may be taken over again."""
+    row = volume(site, facts["new"])
+    assert (row.status, row.pool_id, bool(row.fault)) == ("error", None, True)
+    names = {found.name for found in site.world.nodes["h1"].strangers("raw")}
+    if f"volume-{facts['new']}" in names:
+        facts["old"] = facts["new"]
+    manage(site, facts)
+    site.waker.run_all()
+    copied(site, facts)
+
+
+def unmanage(site: Site, facts: dict[str, Any]) -> None:
+    manageable.unmanage_volume(site, BOSS, facts["new"])
+
+
+def unmanaged(site: Site, facts: dict[str, Any]) -> None:
+    status(("new", None))(site, facts)
+    assert f"volume-{facts['new']}" in {found.name for found in site.world.nodes["h1"].strangers("raw")}
+
+
+def not_unmanaged(site: Site, facts: dict[str, Any]) -> None:
+    status(("new", "error_unmanaging"))(site, facts)
+    unmanage(site, facts)
+    site.waker.run_all()
+    unmanaged(site, facts)
+
+
 SCENARIOS = (
     Scenario("create_volume", lambda site: {}, create(), status(("new", "available")), status(("new", "error"))),
     Scenario("create_volume", with_volume, create(source_volid="volume"), copied, status(("new", "error"))),
@@ -418,6 +469,15 @@ SCENARIOS = (
     ),
     Scenario("delete_snapshot", with_snapshot, drop_snapshot, status(("snapshot", None)), gone_later),
     Scenario("revert_volume", with_snapshot, revert, reverted, status(("volume", "error"), ("snapshot", "available"))),
+    Scenario("manage_brick", given_up, manage, copied, not_managed),
+    Scenario(
+        "manage_brick",
+        given_up,
+        manage_snapshot,
+        status(("snapshot", "available")),
+        status(("snapshot", "error"), ("volume", "available")),
+    ),
+    Scenario("unmanage_brick", lambda site: {"new": new_volume(site)}, unmanage, unmanaged, not_unmanaged),
     Scenario("attach_volume", with_volume, connect, connected, not_connected),
     Scenario("detach_volume", with_connection, disconnect, status(("volume", "available")), not_disconnected),
     Scenario("boot_instance", with_flavor, boot, booted, not_booted),

@@ -13,7 +13,7 @@ from brickyard.core.states import FROM_ATTACHMENT, V, from_attachments
 from brickyard.db import schema, store
 from brickyard.service.site import Site
 
-BUSY = {"creating", "deleting", "extending", "reverting", "restoring", "building", "detaching"}
+BUSY = {"creating", "deleting", "unmanaging", "extending", "reverting", "restoring", "building", "detaching"}
 
 
 def rows(site: Site, table: sa.Table) -> list[Any]:
@@ -70,10 +70,11 @@ def _check_bricks(site: Site, pools: dict[str, Any]) -> None:
             if pool_id is not None:
                 expected[pools[pool_id].name].add(name_of(kind, row.id))
                 claimed.add((row.id, pool_id))
-                doubtful |= {name_of(kind, row.id)} if row.status == "error_deleting" else set()
+                doubtful |= {name_of(kind, row.id)} if row.status in ("error_deleting", "error_unmanaging") else set()
     for name, bricks in expected.items():
         backend = name.partition("@")[2].partition("#")[0]
-        there = {found.name for found in site.world.nodes["h1"].bricks(backend)}
+        # what has no label is nobody's
+        there = {found.name for found in site.world.nodes["h1"].bricks(backend) if found.label is not None}
         assert there <= bricks
         assert bricks - there <= doubtful
     assert {(c.brick_id, c.pool_id) for c in rows(site, schema.claims)} == claimed

@@ -18,6 +18,8 @@ from typing import Any
 
 import openstack.connection
 import pytest
+from cinderclient import client
+from keystoneauth1 import noauth, session
 
 WORKER = Path(__file__).with_name("worker.py")
 READY_S, END_S = 60, 30
@@ -187,6 +189,13 @@ def osc_with_token(token_service: Service) -> Iterator[OpenStack]:
     )
     yield client
     client.close()
+
+
+@pytest.fixture
+def cinder(service: Service, osc: OpenStack) -> Any:
+    """The library of python-cinderclient."""
+    auth = noauth.NoAuth(endpoint=service.endpoint)
+    return client.Client("3.67", session=session.Session(auth=auth))
 
 
 @pytest.fixture(scope="session")

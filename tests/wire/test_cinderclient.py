@@ -6,16 +6,9 @@ from typing import Any
 
 import pytest
 from cinderclient import client
-from keystoneauth1 import noauth, session
 
 pytestmark = [pytest.mark.wire, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 PROJECT = "0" * 32
-
-
-@pytest.fixture
-def cinder(service: Any, osc: Any) -> Any:
-    auth = noauth.NoAuth(endpoint=service.endpoint)
-    return client.Client("3.67", session=session.Session(auth=auth))
 
 
 def test_it_finds_the_versions(service: Any) -> None:

@@ -15,6 +15,7 @@ from brickyard.api.handlers import (
     attachments,
     extensions,
     limits,
+    manageable,
     messages,
     metadata,
     neighbours,
@@ -29,6 +30,7 @@ from brickyard.api.handlers import (
 )
 from brickyard.api.request import Handler
 from brickyard.api.schemas import attachments as attachment_schemas
+from brickyard.api.schemas import manageable as manageable_schemas
 from brickyard.api.schemas import metadata as metadata_schemas
 from brickyard.api.schemas import quotas as quota_schemas
 from brickyard.api.schemas import services as service_schemas
@@ -91,12 +93,14 @@ VOLUME_ACTIONS: Mapping[str, Action] = {
     "os-force_detach": Action(
         volume_actions.force_detach, f"{ADMIN_DO}:force_detach", schema=action_schemas.FORCE_DETACH
     ),
+    "os-unmanage": Action(manageable.unmanage_volume, "volume_extension:volume_unmanage"),
 }
 SNAPSHOT_ACTIONS: Mapping[str, Action] = {
     "os-reset_status": Action(
         snapshots.reset_status, "volume_extension:snapshot_admin_actions:reset_status", schema=snapshot_schemas.RESET
     ),
     "os-force_delete": Action(snapshots.force_delete, "volume_extension:snapshot_admin_actions:force_delete"),
+    "os-unmanage": Action(manageable.unmanage_snapshot, "snapshot_extension:snapshot_unmanage"),
     "os-update_snapshot_status": Action(
         snapshots.update_status,
         "volume_extension:snapshot_actions:update_snapshot_status",
@@ -121,6 +125,22 @@ def metadata_of(noun: str) -> tuple[Route, ...]:
     )
 
 
+def manageable_of(path: str, since: str = "3.0") -> tuple[Route, ...]:
+    """What lies in the pools, under each of its names."""
+    if "volume" in path:
+        rules, body = "volume_extension", manageable_schemas.VOLUME
+        found, detail, manage = manageable.volumes, manageable.volumes_in_detail, manageable.manage_volume
+    else:
+        rules, body = "snapshot_extension", manageable_schemas.SNAPSHOT
+        found, detail, manage = manageable.snapshots, manageable.snapshots_in_detail, manageable.manage_snapshot
+    noun = rules.partition("_")[0]
+    return (
+        Route("GET", path, found, f"{rules}:list_manageable", since),
+        Route("GET", f"{path}/detail", detail, f"{rules}:list_manageable", since),
+        Route("POST", path, manage, f"{rules}:{noun}_manage", since, body),
+    )
+
+
 ROUTES: tuple[Route, ...] = (
     # volumes
     Route("GET", "/volumes", volumes.index, "volume:get_all"),
@@ -142,6 +162,11 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/snapshots/{id}", snapshots.delete, "volume:delete_snapshot"),
     *metadata_of("snapshot"),
     Route("POST", "/snapshots/{id}/action", actions.dispatcher(SNAPSHOT_ACTIONS)),
+    # what lies in the pools
+    *manageable_of("/os-volume-manage"),
+    *manageable_of("/manageable_volumes", "3.8"),
+    *manageable_of("/os-snapshot-manage"),
+    *manageable_of("/manageable_snapshots", "3.8"),
     # attachments; whoever may see the volume may see them
     Route("GET", "/attachments", attachments.index, since="3.27"),
     Route("POST", "/attachments", attachments.create, f"{ATT}_create", "3.27", attachment_schemas.CREATE),

@@ -106,6 +106,13 @@ class Adopter(Protocol):
         """Take over a brick of this pool that has no label: `name` is what it is called now, `label.name` what it is
         called afterwards. No content is copied. BrickMismatch when it belongs to somebody, NotFound, Invalid."""
 
+    def disown(self, name: str) -> Did:
+        """Give up a brick: it stays where it is, with its name and its content, and has no label any more. ALREADY when
+        it is not there or has none. BrickMismatch while a verb on it has not ended that died."""
+
+    def strangers(self) -> Iterable[Found]:
+        """What lies in this pool without a label, whatever it is called, and may be adopted."""
+
 
 @runtime_checkable
 class Extender(Protocol):

@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-from brickyard.brick import images, labels, locks, steps, undo
+from brickyard.brick import images, labels, locks, steps, strangers, undo
 from brickyard.brick.driver import Progress
 from brickyard.brick.labels import Sidecar
-from brickyard.core import bricks, errors, sizes
+from brickyard.core import bricks, errors
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
 
 SECTOR_BYTES = 512
@@ -225,7 +225,7 @@ class FileDriver:
                 steps.sync(self._directory)  # whoever adopted it may have died before this line
                 return Did.ALREADY
             path = self._path(name)
-            size_bytes = self._adoptable(name)
+            size_bytes = strangers.adoptable(self._directory, self._format, name)
             steps.restrict(path)
             if not self._format.thin:
                 steps.allocate(path, os.path.getsize(path))
@@ -236,6 +236,16 @@ class FileDriver:
                 steps.rename(path, self._path(label.name))
             steps.sync(self._directory)
             return Did.CHANGED
+
+    def disown(self, name: str) -> Did:
+        with locks.held(self._directory, name):
+            self._sweep(name)
+            removed = steps.unlink(labels.path_of(self._directory, name))
+            steps.sync(self._directory)
+            return Did.CHANGED if removed else Did.ALREADY
+
+    def strangers(self) -> Iterable[Found]:
+        return strangers.listed(self._directory, self._format)
 
     def leftovers(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
@@ -342,27 +352,6 @@ class FileDriver:
         if sidecar.label != label or (name != label.name and os.path.lexists(self._path(name))):
             raise errors.BrickMismatch(f"{label.name} exists already and is {sidecar.label}: choose another id")
         return True
-
-    def _adoptable(self, name: str) -> int:
-        """The virtual size of a file that nobody owns and that is whole in itself."""
-        path, status = self._path(name), self._status(name)
-        if name.startswith("."):
-            raise errors.Invalid(f"{name} is hidden: rename it before it is adopted", field="name")
-        if status is None:
-            raise errors.NotFound(f"there is no file {name} in the pool {self._directory}")
-        if bricks.parse(name) and labels.read(self._directory, name) is not None:
-            raise errors.BrickMismatch(f"{name} has a label already: it belongs to somebody")
-        if status.st_nlink != 1:
-            raise errors.Invalid(f"{path} has another name elsewhere (a hard link): copy it instead", field="name")
-        images.check_import(path, self._format.name, sizes.MAX_GIB * sizes.GIB)
-        size_bytes = self._format.size_bytes(path, status)
-        if size_bytes == 0 or size_bytes % SECTOR_BYTES:
-            raise errors.Invalid(
-                f"{path} has {size_bytes} bytes, and a brick is whole sectors of {SECTOR_BYTES}: make it longer with "
-                f"truncate --size=%{SECTOR_BYTES}",
-                field="name",
-            )
-        return size_bytes
 
     def _sweep(self, name: str) -> bool:
         """Remove what a death left behind. The label goes only when there is no data that it speaks of."""

@@ -168,6 +168,21 @@ class Guard:
         with self._mapped("adopt"):
             return self._typed(self.driver.adopt(name, label), Did, "adopt")
 
+    def disown(self, name: str) -> Did:
+        bricks.checked(name)
+        if not (self.capabilities.adopts and isinstance(self.driver, Adopter)):
+            raise self._denied("adopts")
+        with self._mapped("disown"):
+            return self._typed(self.driver.disown(name), Did, "disown")
+
+    def strangers(self) -> Iterable[Found]:
+        """Nothing for a driver that adopts nothing. What has a name that `adopt` would refuse is left out."""
+        if not (self.capabilities.adopts and isinstance(self.driver, Adopter)):
+            return []
+        with self._mapped("strangers"):
+            found = [self._typed(one, Found, "strangers") for one in self.driver.strangers()]
+        return [one for one in found if one.label is None and FOREIGN_NAME.fullmatch(one.name)]
+
     def autoextend(self) -> Did:
         """ALREADY for a driver whose pool never grows by itself."""
         if not isinstance(self.driver, Extender):

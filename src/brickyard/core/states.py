@@ -55,10 +55,12 @@ class V(enum.StrEnum):
     REVERTING = "reverting"
     DELETING = "deleting"
     AWAITING_TRANSFER = "awaiting-transfer"
+    UNMANAGING = "unmanaging"
     MAINTENANCE = "maintenance"
     ERROR = "error"
     ERROR_DELETING = "error_deleting"
     ERROR_EXTENDING = "error_extending"
+    ERROR_UNMANAGING = "error_unmanaging"
 
 
 class S(enum.StrEnum):
@@ -67,6 +69,7 @@ class S(enum.StrEnum):
     CREATING = "creating"
     AVAILABLE = "available"
     DELETING = "deleting"
+    UNMANAGING = "unmanaging"
     RESTORING = "restoring"
     ERROR = "error"
     ERROR_DELETING = "error_deleting"
@@ -104,6 +107,7 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     #   action          from                        during        done         failed
     row("create",       {None},                     V.CREATING,   V.AVAILABLE, V.ERROR),
     row("delete",       {V.AVAILABLE} | BAD | {V.ERROR_DELETING}, V.DELETING, GONE, V.ERROR_DELETING),
+    row("unmanage",     {V.AVAILABLE, V.ERROR, V.ERROR_UNMANAGING}, V.UNMANAGING, GONE, V.ERROR_UNMANAGING),
     row("extend",       OK,                         V.EXTENDING,  COUNT,       V.ERROR_EXTENDING),
     row("revert",       {V.AVAILABLE},              V.REVERTING,  BEFORE,      V.ERROR),
     row("reserve",      OK,                         V.RESERVED,   COUNT,       COUNT, Crash.NONE),
@@ -114,6 +118,7 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
 SNAPSHOT: Mapping[str, Row] = {r.action: r for r in (
     row("create",       {None},                     S.CREATING,   S.AVAILABLE, S.ERROR),
     row("delete",       {S.AVAILABLE, S.ERROR, S.ERROR_DELETING}, S.DELETING, GONE, S.ERROR_DELETING),
+    row("unmanage",     {S.AVAILABLE, S.ERROR},     S.UNMANAGING, GONE,        S.ERROR),
     row("revert",       {S.AVAILABLE},              S.RESTORING,  BEFORE,      S.AVAILABLE),
 )}
 ATTACHMENT: Mapping[str, Row] = {r.action: r for r in (
@@ -128,7 +133,7 @@ INSTANCE: Mapping[str, Row] = {r.action: r for r in (
 # fmt: on
 
 # What an administrator may set by hand with os-reset_status; `deleting` is refused, since only a flow may delete.
-RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING}
+RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING, V.UNMANAGING, V.ERROR_UNMANAGING}
 RESETTABLE_SNAPSHOT = frozenset(S)
 
 

@@ -60,3 +60,8 @@ def of_volume(tx: Tx, volume_id: str) -> list[Row]:
     """The newest first."""
     newest = (snapshots.c.created_at.desc(), snapshots.c.id.desc())
     return list(tx.execute(WIDE.where(snapshots.c.volume_id == volume_id).order_by(*newest)))
+
+
+def on_pool(tx: Tx, pool_id: str) -> list[str]:
+    """The ids of the snapshots on a pool."""
+    return list(tx.scalars(sa.select(snapshots.c.id).where(snapshots.c.pool_id == pool_id)))

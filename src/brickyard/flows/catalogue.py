@@ -18,12 +18,14 @@ from brickyard.flows import (
     extend_pool,
     extend_volume,
     make_pool,
+    manage_brick,
     remove_device,
     repair_adopt,
     repair_host,
     repair_records,
     repair_remove,
     revert_volume,
+    unmanage_brick,
 )
 
 FLOWS = {
@@ -35,6 +37,8 @@ FLOWS = {
         create_snapshot,
         delete_snapshot,
         revert_volume,
+        manage_brick,
+        unmanage_brick,
         attach_volume,
         detach_volume,
         boot_instance,

@@ -274,6 +274,15 @@ class LocalNode:
         driver = self._driver(backend)
         return driver.tidy(name) if isinstance(driver, contract.Tidier) else Did.ALREADY
 
+    def strangers(self, backend: str) -> list[Found]:
+        return list(cast(contract.Adopter, self._driver(backend)).strangers())
+
+    def adopt_brick(self, backend: str, name: str, label: Label) -> Did:
+        return cast(contract.Adopter, self._driver(backend)).adopt(name, label)
+
+    def disown_brick(self, backend: str, name: str) -> Did:
+        return cast(contract.Adopter, self._driver(backend)).disown(name)
+
     # guests -------------------------------------------------------------------------------------------------------
 
     def boot(self, boot: verbs.Boot) -> Did:

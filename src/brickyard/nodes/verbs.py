@@ -157,6 +157,15 @@ class Node(Protocol):
     def tidy_brick(self, backend: str, name: str) -> Did:
         """Remove the leftovers of a brick; the brick itself stays."""
 
+    def strangers(self, backend: str) -> list[Found]:
+        """What lies in a pool and belongs to nobody, by the names that `adopt_brick` takes."""
+
+    def adopt_brick(self, backend: str, name: str, label: Label) -> Did:
+        """Take over what lies in a pool and belongs to nobody; nothing is copied."""
+
+    def disown_brick(self, backend: str, name: str) -> Did:
+        """Give a brick up: it stays with its content, and belongs to nobody. ALREADY when it is not there."""
+
     # backends -----------------------------------------------------------------------------------------------------
 
     def add_backend(self, name: str, options: Mapping[str, Any]) -> BackendReport:

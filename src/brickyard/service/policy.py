@@ -68,6 +68,13 @@ RULES: dict[str, str] = {
     "volume_extension:snapshot_actions:update_snapshot_status": MEMBER,
     "volume_extension:snapshot_admin_actions:reset_status": ADMIN,
     "volume_extension:snapshot_admin_actions:force_delete": ADMIN,
+    # what lies in the pools
+    "volume_extension:list_manageable": ADMIN,
+    "volume_extension:volume_manage": ADMIN,
+    "volume_extension:volume_unmanage": ADMIN,
+    "snapshot_extension:list_manageable": ADMIN,
+    "snapshot_extension:snapshot_manage": ADMIN,
+    "snapshot_extension:snapshot_unmanage": ADMIN,
     # attachments
     "volume:attachment_create": MEMBER,
     "volume:attachment_update": MEMBER,

@@ -22,13 +22,14 @@ def list_(site: Site, filters: Mapping[str, str]) -> list[dict[str, Any]]:
         if wanted and type_ is None:
             raise errors.NotFound(f"Volume type {wanted} could not be found.")
     specs = dict(type_.extra_specs) if type_ else {}
-    views = [view for view in site.world.places.pools() if view.name in rows and _serves(view, specs)]
+    views = [view for view in site.world.places.pools() if view.name in rows and serves(view, specs)]
     found = [{"name": view.name, "capabilities": _report(view, rows[view.name])} for view in views]
     asked = {key: value for key, value in filters.items() if key != "volume_type"}
     return [pool for pool in found if all(_has(pool, key, value) for key, value in asked.items())]
 
 
-def _serves(view: PoolView, specs: Mapping[str, str | None]) -> bool:
+def serves(view: PoolView, specs: Mapping[str, str | None]) -> bool:
+    """Whether volumes of a type with these extra specs may lie on a pool."""
     compiled = extra_specs.compiled(tuple(sorted(specs.items())))
     reported = extra_specs.state(view)
     in_zone = not compiled.zones or view.zone in compiled.zones

@@ -68,7 +68,7 @@ def create(site: Site, caller: Caller, new: NewVolume) -> Row:
                 f"Volume size {size_gib} GiB is smaller than its source, {origin.min_gib} GiB.", field="size"
             )
         type_ = _type(site, caller, tx, new, origin)
-        _check_type(type_, size_gib)
+        check_type(type_, size_gib)
         specs = dict(type_.extra_specs) if type_ else {}
         ask = {
             "extra_specs": specs,
@@ -96,7 +96,7 @@ def create(site: Site, caller: Caller, new: NewVolume) -> Row:
             image_metadata=dict(origin.image_metadata),
             metadata=dict(new.metadata),
             bootable=origin.bootable,
-            multiattach=specs.get("multiattach") == "<is> True",
+            multiattach=is_multiattach(specs),
         )
         params = create_volume.params(volume_id=id, size_gib=size_gib, source=origin.source, ask=ask)
         work.queue(site, caller, tx, "create_volume", params, resource_id=id, project_id=caller.project_id)
@@ -178,7 +178,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
                 f"(current: {row.size_gib}, extended: {new_gib})",
                 field="new_size",
             )
-        _check_type(row, new_gib)
+        check_type(row, new_gib)
         quotas.check_size(site, tx, row.project_id, new_gib)
         grown = quota_rules.volume_deltas(new_gib - row.size_gib, type_name=row.volume_type, volumes=0)
         quotas.take(site, tx, row.project_id, grown)
@@ -294,13 +294,18 @@ def _type(site: Site, caller: Caller, tx: Tx, new: NewVolume, origin: Origin) ->
     return row
 
 
-def _check_type(row: Row | None, size_gib: int) -> None:
+def check_type(row: Row | None, size_gib: int) -> None:
     """The bounds that a type sets to the size of its volumes; `row` is a type, or a volume with its type's specs."""
     specs = (row.extra_specs if row else None) or {}
     for key, wrong in (("provisioning:min_vol_size", int.__lt__), ("provisioning:max_vol_size", int.__gt__)):
         bound = specs.get(key)
         if bound is not None and str(bound).isdigit() and wrong(size_gib, int(bound)):
             raise errors.Invalid(f"The volume type requires {key} = {bound} GiB; {size_gib} was asked.", field="size")
+
+
+def is_multiattach(specs: Mapping[str, Any]) -> bool:
+    """Whether several may attach the volumes of a type with these extra specs."""
+    return bool(specs.get("multiattach") == "<is> True")
 
 
 def hints(caller: Caller, tx: Tx, given: Mapping[str, Any]) -> dict[str, Any]:

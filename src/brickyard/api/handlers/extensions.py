@@ -22,15 +22,19 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; on
     ("Scheduler_stats", "scheduler-stats", "The pools that the scheduler knows."),
     ("Services", "os-services", "List services, enable and disable them."),
     ("SnapshotActions", "os-snapshot-actions", "Actions on snapshots."),
+    ("SnapshotManage", "os-snapshot-manage", "Take over what lies in a pool as a snapshot."),
+    ("SnapshotUnmanage", "os-snapshot-unmanage", "Forget a snapshot, and leave what it holds where it lies."),
     ("TypesExtraSpecs", "os-types-extra-specs", "Extra specs of volume types."),
     ("TypesManage", "os-types-manage", "Create, change and delete volume types."),
     ("UsedLimits", "os-used-limits", "What of its limits a project uses."),
     ("VolumeActions", "os-volume-actions", "Actions on volumes."),
     ("VolumeHostAttribute", "os-vol-host-attr", "Where a volume is."),
     ("VolumeImageMetadata", "os-vol-image-meta", "Facts of the image that a volume was made from."),
+    ("VolumeManage", "os-volume-manage", "Take over what lies in a pool as a volume."),
     ("VolumeMigStatusAttribute", "os-vol-mig-status-attr", "Whether a volume is being moved."),
     ("VolumeTenantAttribute", "os-vol-tenant-attr", "The project of a volume."),
     ("VolumeTypeAccess", "os-volume-type-access", "Which projects see a private volume type."),
+    ("VolumeUnmanage", "os-volume-unmanage", "Forget a volume, and leave what it holds where it lies."),
 )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from brickyard.api.schemas import shapes
 from brickyard.api.schemas.shapes import Schema
 
-_HOST: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[a-zA-Z0-9-._#@:/+\[\]]*$"}
-_SERVICE: dict[str, Schema] = {"host": _HOST, "binary": shapes.name, "service": shapes.name}
+_SERVICE: dict[str, Schema] = {"host": shapes.host, "binary": shapes.name, "service": shapes.name}
 
 SWITCH = {"3.0": shapes.closed(_SERVICE, ("host",))}
 DISABLE_WITH_REASON = {"3.0": shapes.closed({**_SERVICE, "disabled_reason": shapes.word}, ("host", "disabled_reason"))}

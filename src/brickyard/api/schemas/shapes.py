@@ -13,6 +13,7 @@ boolean: Schema = {"anyOf": [{"type": "boolean"}, {"enum": BOOLEANS}]}
 name: Schema = {"type": ["string", "null"], "maxLength": 255}
 text: Schema = {"type": ["string", "null"], "maxLength": 255}
 word: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+host: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[a-zA-Z0-9-._#@:/+\[\]]*$"}
 uuid: Schema = {"type": "string", "pattern": "^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$"}
 maybe_uuid: Schema = {"anyOf": [uuid, {"type": "null"}]}
 metadata: Schema = {

@@ -8,7 +8,7 @@ import re
 from brickyard.brick import blkpg
 from brickyard.brick.disks import disk as disks
 from brickyard.brick.disks import slots
-from brickyard.brick.disks.disk import Disk
+from brickyard.brick.disks.disk import Brick, Disk
 from brickyard.brick.disks.pool import Pool
 from brickyard.brick.disks.slots import Record, State
 from brickyard.brick.guard import FOREIGN_NAME
@@ -58,6 +58,14 @@ def adopt(pool: Pool, name: str, label: Label) -> None:
         table = disk.table.with_entry(number, dataclasses.replace(new, attributes=old.attributes))
         disk.commit(table, disk.clean())
         disk.show(number)
+
+
+def disown(brick: Brick) -> None:
+    """Let the slot of a brick say nothing. The partition stays, with its type and its name."""
+    with disks.changing(brick.disk) as disk:
+        if str(disk.table.entries[brick.number].guid) != brick.partition:
+            raise errors.BrickMismatch(f"{brick.path} is another partition now: look at the disk, then repeat")
+        slots.write(disk.descriptor, disk.area, brick.number, {})
 
 
 def node(disk: Disk, number: int) -> str:

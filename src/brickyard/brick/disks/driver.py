@@ -185,6 +185,19 @@ class DiskDriver:
             adopting.adopt(self._pool, name, label)
             return Did.CHANGED
 
+    def disown(self, name: str) -> Did:
+        with self._lock(name):
+            self._pool.drop_spares(name)
+            brick = self._pool.find(name)
+            if brick is None or brick.record is None:
+                return Did.ALREADY
+            self._whole_source(name)
+            adopting.disown(brick)
+            return Did.CHANGED
+
+    def strangers(self) -> Iterable[Found]:
+        return [found for found in self.list() if found.label is None]
+
     def leftovers(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
         for disk in self._pool.opened():

@@ -199,6 +199,12 @@ class ThickDriver:
     def adopt(self, name: str, label: Label) -> Did:
         return self._volumes.adopt(name, label, _check_adoptable)
 
+    def disown(self, name: str) -> Did:
+        return self._volumes.disown(name)
+
+    def strangers(self) -> Iterable[Found]:
+        return self._volumes.strangers(_check_adoptable)
+
     def leftovers(self) -> dict[str, tuple[str, ...]]:
         return self._volumes.unfinished(self._volumes.look())
 

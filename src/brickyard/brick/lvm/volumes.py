@@ -269,6 +269,28 @@ class Volumes:
                 self.change("lvrename", self.name, name, label.name)
             return Did.CHANGED
 
+    def disown(self, name: str) -> Did:
+        with self.queue().brick_lock(name):
+            group = self.look()
+            self.check_changeable(group)
+            volume = self.of_brick(group, name)
+            if volume is None or volume.tags.label is None:
+                return Did.ALREADY
+            self.whole(group, name)
+            if volume.name != name or volume.tags.reverting or volume.tags.growing_bytes is not None:
+                raise errors.BrickMismatch(f"a verb on {self.place(volume)} has not ended that died: repeat that first")
+            ours = [text for text in volume.raw_tags if text.startswith(tags.PREFIX)]
+            self.change("lvchange", "-kn", *tags.changes([], ours), self.place(volume))
+            return Did.CHANGED
+
+    def strangers(self, adoptable: Callable[[Volume], None]) -> Iterator[Found]:
+        """The volumes of the group without a label that may be adopted."""
+        for name, volume in sorted(self.look().volumes.items()):
+            with contextlib.suppress(errors.Invalid):
+                if volume.tags.label is None and self._belongs(volume):
+                    adoptable(volume)
+                    yield Found(name, volume.size_bytes, volume.size_bytes, None)
+
 
 def size_of(volume: Volume) -> int:
     """What the brick promises: while it grows, the size up to which it is known to read as zeros."""

@@ -515,7 +515,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'deleting', 'awaiting-transfer', 'maintenance', 'error', 'error_deleting', 'error_extending')",
+            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_unmanaging')",
             name=op.f("ck_volumes_status"),
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["volume_backends.id"], name=op.f("fk_volumes_backend_id")),
@@ -584,7 +584,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'deleting', 'restoring', 'error', 'error_deleting')",
+            "status IN ('creating', 'available', 'deleting', 'unmanaging', 'restoring', 'error', 'error_deleting')",
             name=op.f("ck_snapshots_status"),
         ),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_snapshots_pool_id")),
