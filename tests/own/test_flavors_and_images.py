@@ -77,6 +77,18 @@ def test_a_disk_that_lies_or_points_outside_is_refused_and_not_kept(api, tmp_pat
     assert stored(api) == []
 
 
+def test_a_disk_whose_data_are_cut_off_is_refused_and_not_kept(api, tmp_path):
+    path = tmp_path / "d.qcow2"
+    qcow2(path)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 1M", str(path)], check=True)
+    image = a_disk(api, format="qcow2")
+    said = api.upload(image["id"], "disk", path.read_bytes()[:-4096], 400)["error"]["message"]
+    assert "cut off" in said
+    assert said.endswith("upload it again")
+    assert (api.json("GET", f"/v1/images/{image['id']}")["status"], stored(api)) == ("queued", [])
+    assert api.upload(image["id"], "disk", path.read_bytes())["status"] == "active"
+
+
 def test_wrong_images_name_the_field_and_what_is_allowed(api):
     error = api.fault("POST", "/v1/images", {"name": "i", "kind": "disk"})
     assert error["field"] == "format"

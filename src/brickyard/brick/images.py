@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from brickyard.brick import shell, steps
+from brickyard.brick import qcow2_tables, shell
 from brickyard.brick.driver import Progress
 from brickyard.core import errors, sizes
 
 if TYPE_CHECKING:
     from oslo_utils.imageutils.format_inspector import FileInspector
 
-# From byte 20 of a qcow2: cluster bits, virtual size, encryption, entries and place of the L1 table, place of the
-# refcount table and its clusters.
-QCOW2_HEADER, QCOW2_HEADER_AT = struct.Struct(">IQIIQQI"), 20
-QCOW2_CLUSTER_BITS = (9, 21)
 FORMATS = ("raw", "qcow2", "vdi", "vmdk")
 # Content that is raw to us: partition tables and file systems that only a guest will look at.
 READ_AS_RAW = ("raw", "gpt", "iso")
@@ -152,25 +147,4 @@ def _check_safe(path: str, format: str, inspector: FileInspector | None) -> None
             reasons = "; ".join(f"{check}: {why}" for check, why in error.failures.items())
             raise errors.UnsafeImage(f"the {format} image is refused: {reasons}; flatten it before upload") from error
     if format == "qcow2":
-        _check_plain(path)
-
-
-def _check_plain(path: str) -> None:
-    """Refuse what the inspector does not look for: encryption, since nobody here has the key, and a file that ends
-    before its own tables do, since qemu reads zeros there and would make an empty volume of a broken upload."""
-    with steps.opened(path, os.O_RDONLY) as descriptor:
-        header = os.pread(descriptor, QCOW2_HEADER.size, QCOW2_HEADER_AT)
-        size_bytes = os.fstat(descriptor).st_size
-    if len(header) < QCOW2_HEADER.size:
-        raise errors.UnsafeImage("the qcow2 image ends within its header: upload it again")
-    cluster_bits, _, encryption, l1_entries, l1_at, refcounts_at, refcount_clusters = QCOW2_HEADER.unpack(header)
-    if encryption:
-        raise errors.UnsafeImage("the qcow2 image is encrypted: decrypt it before the upload")
-    if not QCOW2_CLUSTER_BITS[0] <= cluster_bits <= QCOW2_CLUSTER_BITS[1]:
-        raise errors.UnsafeImage(f"the qcow2 image says that a cluster has 2**{cluster_bits} bytes: upload it again")
-    tables_end = max(l1_at + l1_entries * 8, refcounts_at + (refcount_clusters << cluster_bits))
-    if tables_end > size_bytes:
-        raise errors.UnsafeImage(
-            f"the qcow2 image is cut off: its tables end at byte {tables_end}, and the file has {size_bytes}; "
-            "upload it again"
-        )
+        qcow2_tables.check(path)

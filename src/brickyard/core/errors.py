@@ -4,6 +4,7 @@ BrickyardError
 ├── Invalid            400  the request itself is wrong; `field` says where
 │   ├── InvalidState   400  the resource is in a status that does not allow the action
 │   └── UnsafeImage    400  an image that no tool may open
+│       └── DamagedImage 400  one that is cut off, or says what cannot be
 ├── Unauthorized       401
 ├── Forbidden          403
 ├── NotFound           404
@@ -57,6 +58,10 @@ class InvalidState(Invalid):
 
 class UnsafeImage(Invalid):
     """The image is refused because opening it could read other files."""
+
+
+class DamagedImage(UnsafeImage):
+    """The image is damaged or cut off; upload it again."""
 
 
 class Unauthorized(BrickyardError):
