@@ -235,6 +235,32 @@ class DeathContract:
                 assert not [name for name in self.leftovers(pool) if name.endswith((".tmp", ".spare"))]
             self._check_finish(VERBS[verb], driver, pool, image)
 
+    @pytest.mark.parametrize("error", [Death, errors.BrickError])
+    def test_an_interrupted_close_can_be_repeated(self, ready: Path, error: type[BaseException]) -> None:
+        """Dead, or failed, at any point that it has; most drivers have nothing to do there, and no point."""
+        for at in range(1, POINTS_MAX):
+            pool = ready.parent / f"closing-{at}"
+            self.duplicate(ready, pool)
+            driver, hook = self.guarded(pool), Hook(at, error)
+            driver.open(SOURCE.name)
+            interrupted = False
+            with faults.installed(hook):
+                try:
+                    driver.close(SOURCE.name)
+                except error:
+                    interrupted = True
+            assert interrupted or hook.points < at, "an error was swallowed"
+            again = self.guarded(pool)
+            again.close(SOURCE.name)
+            assert again.close(SOURCE.name) is Did.ALREADY
+            assert holds(again, SOURCE.name, 2)
+            again.close(SOURCE.name)
+            self._check_delete(again, pool)
+            self.forget(pool)
+            if not interrupted:
+                return
+        pytest.fail(f"more than {POINTS_MAX} points")
+
     def test_a_full_pool_is_told_as_such(self, ready: Path, image: Path) -> None:
         for verb in VERBS.values():
             if not offers(self.guarded(ready), verb.needs):

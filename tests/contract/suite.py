@@ -16,6 +16,7 @@ from brickyard.brick.guard import Guard
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label, name_of
 
+from .company import CompanyContract
 from .content import MIB, SIZE, fill, holds, snapshot_of, volume
 from .deaths import DeathContract, needs
 
@@ -32,7 +33,7 @@ class Told:
         self.totals.add(total)
 
 
-class DriverContract(DeathContract):
+class DriverContract(DeathContract, CompanyContract):
     def make(self, pool: Path) -> Any:
         """The driver over `pool`; called again for the same pool it finds what the first one left."""
         raise NotImplementedError
@@ -121,6 +122,16 @@ class DriverContract(DeathContract):
         assert driver.open(label.name) == driver.open(label.name)
         driver.close(label.name)
         assert driver.close(label.name) is Did.ALREADY
+
+    def test_close_of_an_absent_brick_is_fine(self, driver: Guard) -> None:
+        absent, gone = volume(), volume()
+        driver.create(gone, SIZE)
+        driver.open(gone.name)
+        driver.close(gone.name)
+        driver.delete(gone.name)
+        for label in (absent, gone):
+            assert driver.close(label.name) is Did.ALREADY
+            assert driver.find(label.name) is None
 
     def test_usage_counts_what_was_promised(self, driver: Guard) -> None:
         before = driver.usage()
