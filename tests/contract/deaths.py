@@ -6,6 +6,7 @@ then the second, until a verb runs to its end.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import random
@@ -31,6 +32,7 @@ POINTS_MAX = 200
 ROUNDS = 40
 SOURCE, TARGET = volume(), volume()
 SNAPSHOT, OTHER = snapshot_of(SOURCE), snapshot_of(TARGET)
+GIVEN = dataclasses.replace(SOURCE, project="another")
 ALL = (SOURCE, TARGET, SNAPSHOT, OTHER)
 
 
@@ -94,6 +96,12 @@ VERBS = {
     "grow": Verb(
         lambda d, _: d.grow(SOURCE.name, 2 * SIZE),
         lambda d: _size_is(d, SOURCE, 2 * SIZE) and holds(d, SOURCE.name, 2) and holds(d, SOURCE.name, 0, SIZE, SIZE),
+    ),
+    "relabel": Verb(
+        lambda d, _: d.relabel(GIVEN),
+        lambda d: (
+            [found.label for found in d.list() if found.name == SOURCE.name] == [GIVEN] and holds(d, SOURCE.name, 2)
+        ),
     ),
     "snapshot": Verb(
         lambda d, _: d.snapshot(SOURCE.name, snapshot_of_source),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import threading
 import uuid
@@ -106,6 +107,7 @@ class DriverContract(DeathContract, CompanyContract):
         for capability, verb in (
             ("", lambda: driver.open(absent.name)),
             ("", lambda: driver.grow(absent.name, SIZE)),
+            ("", lambda: driver.relabel(absent)),
             ("snapshots", lambda: driver.snapshot(absent.name, snapshot_of(absent))),
             ("clones", lambda: driver.clone(absent.name, other, SIZE)),
             ("revert", lambda: driver.revert(absent.name, snapshot_of(absent).name)),
@@ -132,6 +134,41 @@ class DriverContract(DeathContract, CompanyContract):
         for label in (absent, gone):
             assert driver.close(label.name) is Did.ALREADY
             assert driver.find(label.name) is None
+
+    @pytest.mark.parametrize("other", [{"project": "another"}, {"project": "another", "generation": 2}])
+    def test_a_new_owner_is_written_beside_the_content(self, driver: Guard, pool: Path, other: dict[str, Any]) -> None:
+        label, second = volume(), volume()
+        driver.create(label, SIZE)
+        driver.create(second, SIZE)
+        fill(driver, label.name, 7)
+        mine = dataclasses.replace(label, **other)
+        assert driver.relabel(mine) is Did.CHANGED
+        assert driver.relabel(mine) is Did.ALREADY
+        again = Guard(self.make(pool), "under test")
+        found = {one.name: (one.label, one.size_bytes) for one in again.list()}
+        assert found == {label.name: (mine, SIZE), second.name: (second, SIZE)}
+        assert holds(again, label.name, 7)
+        with pytest.raises(errors.BrickMismatch):
+            driver.create(label, SIZE)
+
+    def test_the_owner_of_a_brick_that_is_open_may_change(self, driver: Guard) -> None:
+        label = volume()
+        driver.create(label, SIZE)
+        before = driver.open(label.name)
+        mine = dataclasses.replace(label, project="another")
+        assert driver.relabel(mine) is Did.CHANGED
+        assert driver.open(label.name) == before
+        driver.close(label.name)
+
+    @needs("snapshots")
+    def test_a_snapshot_keeps_its_parent_whoever_owns_it(self, driver: Guard) -> None:
+        label, other = volume(), volume()
+        kept = snapshot_of(label)
+        driver.create(label, SIZE)
+        driver.snapshot(label.name, kept)
+        assert driver.relabel(dataclasses.replace(kept, project="another")) is Did.CHANGED
+        with pytest.raises(errors.BrickMismatch):
+            driver.relabel(dataclasses.replace(kept, parent=other.id))
 
     def test_usage_counts_what_was_promised(self, driver: Guard) -> None:
         before = driver.usage()

@@ -1,4 +1,4 @@
-"""The contract of a storage driver: nine required calls, and capabilities as questions.
+"""The contract of a storage driver: ten required calls, and capabilities as questions.
 
 Every verb may run twice and may die in the middle: it looks before it acts, it answers `Did.ALREADY` when nothing was
 left to do, and a repeat after a crash brings the pool in order. Names come from `core.bricks` and are checked by
@@ -44,6 +44,9 @@ class Driver(Protocol):
 
     def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         """Make it at least this large; content stays, the new part reads as zeros. Never shrinks (ALREADY)."""
+
+    def relabel(self, label: Label) -> Did:
+        """The brick `label.name` is of this project and generation from now on; also while it is open."""
 
     def open(self, name: str) -> Connection: ...
 

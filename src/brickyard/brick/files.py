@@ -174,6 +174,12 @@ class FileDriver:
             steps.sync(self._directory)
             return Did.CHANGED
 
+    def relabel(self, label: Label) -> Did:
+        with locks.held(self._directory, label.name), undo.on_error() as on_error:
+            on_error.callback(self._sweep, label.name)
+            sidecar, _ = self._present(label.name)
+            return labels.relabel(self._directory, sidecar, label)
+
     def open(self, name: str) -> Connection:
         _, present = self._present(name)
         return Connection(self._path(name), self._format.name, present)

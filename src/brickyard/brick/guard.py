@@ -91,6 +91,14 @@ class Guard:
         with self._mapped("close"):
             return self._typed(self.driver.close(name), Did, "close")
 
+    def relabel(self, label: Label) -> Did:
+        self._check_label(label)
+        found = self.find(label.name)
+        if found is not None and found.label is not None and found.label.parent != label.parent:
+            raise errors.BrickMismatch(f"{label.name} is a snapshot of {found.label.parent}, and not of {label.parent}")
+        with self._mapped("relabel"):
+            return self._typed(self.driver.relabel(label), Did, "relabel")
+
     # optional verbs ---------------------------------------------------------------------------------------------
 
     def snapshot(self, name: str, label: Label, progress: Progress | None = None) -> Did:

@@ -5,6 +5,7 @@ The form never changes without the old one still being read: a reader ignores fi
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 from brickyard.brick import steps
 from brickyard.core import bricks, errors
-from brickyard.core.bricks import Kind, Label
+from brickyard.core.bricks import Did, Kind, Label
 
 BYTES_MAX = 65536
 # Whatever lies where a label should be says nothing of a brick, and must not keep the others from being listed.
@@ -91,3 +92,11 @@ def write(directory: str, sidecar: Sidecar) -> None:
     path = path_of(directory, sidecar.label.name)
     steps.write(f"{path}.tmp", encode(sidecar))
     steps.rename(f"{path}.tmp", path)
+
+
+def relabel(directory: str, sidecar: Sidecar, label: Label) -> Did:
+    """Give a brick another owner; also on the disk when somebody who died before that has written it."""
+    if sidecar.label != label:
+        write(directory, dataclasses.replace(sidecar, label=label))
+    steps.sync(directory)
+    return Did.ALREADY if sidecar.label == label else Did.CHANGED

@@ -88,6 +88,14 @@ class MemoryDriver:
             self._keep(dataclasses.replace(brick, size_bytes=size_bytes, promised_bytes=size_bytes))
             return Did.CHANGED
 
+    def relabel(self, label: Label) -> Did:
+        with self._store.lock:
+            brick = self._present(label.name)
+            if brick.label == label:
+                return Did.ALREADY
+            self._keep(dataclasses.replace(brick, label=label))
+            return Did.CHANGED
+
     def open(self, name: str) -> Connection:
         return Connection(f"memory:{name}", "raw", self._present(name).size_bytes)
 

@@ -254,6 +254,9 @@ class LocalNode:
     def delete_brick(self, backend: str, name: str) -> Did:
         return self._driver(backend).delete(name)
 
+    def relabel_brick(self, backend: str, label: Label) -> Did:
+        return self._driver(backend).relabel(label)
+
     def open_brick(self, backend: str, name: str) -> Connection:
         return self._driver(backend).open(name)
 

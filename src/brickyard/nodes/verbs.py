@@ -143,6 +143,9 @@ class Node(Protocol):
     def delete_brick(self, backend: str, name: str) -> Did:
         """Remove it, wiped before if nobody did that."""
 
+    def relabel_brick(self, backend: str, label: Label) -> Did:
+        """The brick `label.name` is of this project and generation from now on, whoever uses it."""
+
     def open_brick(self, backend: str, name: str) -> Connection: ...
 
     def close_brick(self, backend: str, name: str) -> Did: ...

@@ -127,6 +127,14 @@ class DiskDriver:
             disks.keep(brick, dataclasses.replace(record, size_bytes=promised))
             return Did.CHANGED
 
+    def relabel(self, label: Label) -> Did:
+        with self._lock(label.name):
+            brick, record = self._owned(label.name)
+            if record.label == label:
+                return Did.ALREADY
+            disks.keep(brick, dataclasses.replace(record, label=label))
+            return Did.CHANGED
+
     def open(self, name: str) -> Connection:
         brick, record = self._owned(name)
         if record.reverting:

@@ -196,6 +196,9 @@ class ThickDriver:
         check = partial(images.check_import, path, format, size_bytes)
         return self._place(label, "image", size_bytes, fill, before=check)
 
+    def relabel(self, label: Label) -> Did:
+        return self._volumes.relabel(label)
+
     def adopt(self, name: str, label: Label) -> Did:
         return self._volumes.adopt(name, label, _check_adoptable)
 

@@ -260,6 +260,9 @@ class ThinDriver:
             volumes.finish(name)
             return Did.CHANGED
 
+    def relabel(self, label: Label) -> Did:
+        return self._volumes.relabel(label)
+
     def adopt(self, name: str, label: Label) -> Did:
         return self._volumes.adopt(name, label, self._check_adoptable)
 

@@ -245,6 +245,18 @@ class Volumes:
                 self.deactivate(volume)
             queue.unmark_opened(name)
 
+    def relabel(self, label: Label) -> Did:
+        with self.queue().brick_lock(label.name):
+            group = self.look()
+            volume = self.whole(group, label.name)
+            if volume.tags.label == label:
+                return Did.ALREADY
+            self.check_changeable(group)
+            assert volume.tags.label is not None  # or it is not ours, and `whole` says so
+            old, new = tags.of_label(volume.tags.label), tags.of_label(label)
+            self.retag(volume, [tag for tag in new if tag not in old], [tag for tag in old if tag not in new])
+            return Did.CHANGED
+
     def adopt(self, name: str, label: Label, adoptable: Callable[[Volume], None]) -> Did:
         queue = self.queue()
         with queue.brick_lock(label.name):
