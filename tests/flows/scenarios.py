@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from brickyard.core import errors
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, flavors, images, schema, snapshots, store, volumes
 from brickyard.flows import attach_volume, create_snapshot, delete_snapshot, detach_volume, engine
-from brickyard.service import audit, instances, manageable, work
+from brickyard.service import audit, instances, manageable, transfers, work
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
@@ -328,6 +329,21 @@ def delete_failed(site: Site, facts: dict[str, Any]) -> None:
     status(("volume", None))(site, facts)
 
 
+def given(site: Site, facts: dict[str, Any]) -> None:
+    row, key = transfers.create(site, ME, facts["volume"], name=None, no_snapshots=False)
+    transfers.accept(site, dataclasses.replace(ME, project_id="another"), row.id, key)
+
+
+def taken(site: Site, facts: dict[str, Any]) -> None:
+    """Rows and bricks say the same of their owner, whatever happened on the way."""
+    status(("volume", "available"), ("snapshot", "available"))(site, facts)
+    assert volume(site, facts["volume"]).project_id == "another"
+    found = {brick.label.project for brick in site.world.nodes["h1"].bricks("raw")}
+    assert found == {"another"}
+    assert audit.look(site) == []
+    assert read(site, facts["volume"], 5) == b"first"
+
+
 # repairs of an audit: what it finds is made by hand, and a repair that failed is asked for again
 
 
@@ -467,6 +483,7 @@ SCENARIOS = (
     Scenario(
         "create_snapshot", with_volume, snapshot, status(("snapshot", "available")), status(("snapshot", "error"))
     ),
+    Scenario("relabel_bricks", with_snapshot, given, taken, taken),
     Scenario("delete_snapshot", with_snapshot, drop_snapshot, status(("snapshot", None)), gone_later),
     Scenario("revert_volume", with_snapshot, revert, reverted, status(("volume", "error"), ("snapshot", "available"))),
     Scenario("manage_brick", given_up, manage, copied, not_managed),

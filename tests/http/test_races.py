@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import falcon.testing
 import pytest
 import sqlalchemy as sa
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from brickyard.core import sizes, states
-from brickyard.db import attachments, flows, schema, snapshots, volumes
+from brickyard.db import attachments, flows, quotas, schema, snapshots, tokens, volumes
 from brickyard.nodes.local import LocalNode
+from brickyard.service import audit
 from brickyard.service.site import Site
+from world import running as running_site
 
 THREADS = 16
 ROUNDS = 4
@@ -46,14 +51,14 @@ class World:
     """What a test asks of the site, and what must be true of it when nothing runs."""
 
     def __init__(self, site: Site, client: falcon.testing.TestClient) -> None:
-        self.site, self.client = site, client
+        self.site, self.client, self.token = site, client, ""
 
-    def call(self, method: str, path: str, body: Any = None) -> falcon.testing.Result:
-        headers = {"OpenStack-API-Version": "volume 3.67"}
+    def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> falcon.testing.Result:
+        headers = {"OpenStack-API-Version": "volume 3.67", "X-Auth-Token": token or self.token}
         return self.client.simulate_request(method, f"/v3{path}", json=body, headers=headers)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Callable[[], int]:
-        return lambda: self.call(method, path, body).status_code
+    def ask(self, method: str, path: str, body: Any = None, token: str | None = None) -> Callable[[], int]:
+        return lambda: self.call(method, path, body, token).status_code
 
     def act(self, volume: str, action: str, value: Any = None) -> Callable[[], int]:
         return self.ask("POST", f"/volumes/{volume}/action", {action: value})
@@ -272,6 +277,93 @@ def test_of_many_writers_with_one_etag_one_writes(world: World) -> None:
 
     heard = at_once(*(replace(n) for n in range(THREADS)))
     assert Counter(heard) == {200: 1, 412: THREADS - 1}
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Iterator[World]:
+    """A site with three projects, whose tokens are `giver`, `one` and `two`; the world speaks as the giver."""
+    with running_site(tmp_path, {"memory": "memory"}, auth_strategy="token") as (site, client):
+        with site.db.begin() as tx:
+            for token in ("giver", "one", "two"):
+                tokens.insert(tx, token, user_id=f"user of {token}", project_id=token, roles=["member"])
+        made = World(site, client)
+        made.token = "giver"
+        yield made
+
+
+def offered(world: World) -> tuple[str, str, str, dict[str, Any]]:
+    """A volume with a snapshot, and the offer of both: their ids, and the body that accepts it."""
+    volume = world.volume()
+    snapshot = world.call("POST", "/snapshots", {"snapshot": {"volume_id": volume}}).json["snapshot"]["id"]
+    world.settle()
+    offer = world.call("POST", "/volume-transfers", {"transfer": {"volume_id": volume}}).json["transfer"]
+    return volume, snapshot, offer["id"], {"accept": {"auth_key": offer["auth_key"]}}
+
+
+def used(world: World, project: str) -> tuple[int, int, int]:
+    """Volumes, snapshots and GiB of a project, as it is told."""
+    shown = world.call("GET", f"/os-quota-sets/{project}?usage=true", token=project).json["quota_set"]
+    return tuple(shown[name]["in_use"] for name in ("volumes", "snapshots", "gigabytes"))
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_of_many_that_accept_one_has_the_volume(projects: World, round_: int) -> None:
+    volume, _, offer, key = offered(projects)
+    path = f"/volume-transfers/{offer}/accept"
+    takers = ("one", "two") * (THREADS // 2)
+    heard = at_once(*(projects.ask("POST", path, key, token) for token in takers))
+    assert Counter(heard) == {202: 1, 404: THREADS - 1}
+    owner = takers[heard.index(202)]
+    other = "two" if owner == "one" else "one"
+    projects.check()
+    assert (used(projects, owner), used(projects, other), used(projects, "giver")) == ((1, 1, 2), (0, 0, 0), (0, 0, 0))
+    assert projects.call("GET", f"/volumes/{volume}", token=owner).json["volume"]["status"] == "available"
+    node = projects.site.world.nodes["h1"]
+    assert {brick.label.project for brick in node.bricks("memory") if brick.label} == {owner}
+    assert audit.look(projects.site) == []
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_accept_and_take_back(projects: World, round_: int) -> None:
+    volume, _, offer, key = offered(projects)
+    accepted, deleted, again = at_once(
+        projects.ask("POST", f"/volume-transfers/{offer}/accept", key, "one"),
+        projects.ask("DELETE", f"/volume-transfers/{offer}"),
+        projects.ask("DELETE", f"/volumes/{volume}?cascade=true"),
+    )
+    assert (accepted, deleted) in {(202, 404), (404, 202)}
+    assert again in (202, 400, 404)
+    projects.check()
+    owner = "one" if accepted == 202 else "giver"
+    assert sum(used(projects, "giver")) + sum(used(projects, "one")) == (0 if again == 202 else 4)
+    assert used(projects, owner) == ((0, 0, 0) if again == 202 else (1, 1, 2))
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_accept_while_a_snapshot_is_deleted(projects: World, round_: int) -> None:
+    """Either it goes with the volume, or the volume waits until the snapshot is gone: never does one go half."""
+    _, snapshot, offer, key = offered(projects)
+    accept = projects.ask("POST", f"/volume-transfers/{offer}/accept", key, "one")
+    accepted, deleted = at_once(accept, projects.ask("DELETE", f"/snapshots/{snapshot}"))
+    assert (accepted, deleted) in {(202, 202), (202, 404), (400, 202)}
+    projects.settle()
+    if accepted == 400:
+        assert accept() == 202
+    projects.check()
+    assert used(projects, "giver") == (0, 0, 0)
+    assert used(projects, "one") == ((1, 0, 1) if deleted == 202 else (1, 1, 2))
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_what_is_accepted_and_made_at_once_is_within_the_quota(projects: World, round_: int) -> None:
+    _, _, offer, key = offered(projects)
+    with projects.site.db.begin() as tx:
+        quotas.set_limits(tx, "one", {"gigabytes": 2})
+    make = projects.ask("POST", "/volumes", {"volume": {"size": 1}}, "one")
+    heard = at_once(projects.ask("POST", f"/volume-transfers/{offer}/accept", key, "one"), make)
+    assert heard in ([202, 413], [413, 202])
+    projects.check()
+    assert used(projects, "one") == ((1, 1, 2) if heard[0] == 202 else (1, 0, 1))
 
 
 def test_whatever_is_asked_at_once_the_world_is_consistent_after(world: World) -> None:

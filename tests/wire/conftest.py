@@ -6,11 +6,13 @@ import contextlib
 import copy
 import json
 import os
+import secrets
 import shlex
 import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ import openstack.connection
 import pytest
 from cinderclient import client
 from keystoneauth1 import noauth, session
+
+from brickyard.db import database, tokens, types
 
 WORKER = Path(__file__).with_name("worker.py")
 READY_S, END_S = 60, 30
@@ -196,6 +200,24 @@ def cinder(service: Service, osc: OpenStack) -> Any:
     """The library of python-cinderclient."""
     auth = noauth.NoAuth(endpoint=service.endpoint)
     return client.Client("3.67", session=session.Session(auth=auth))
+
+
+@pytest.fixture
+def login(token_service: Service, osc_with_token: OpenStack) -> Iterator[Callable[[str, str], OpenStack]]:
+    """A client with a new token of a project and a role; the service has its default type."""
+    db = database.Database(database.sqlite_url(token_service.state_dir / "brickyard.db"))
+    with db.begin() as tx:
+        if types.find(tx, "standard") is None:
+            types.insert(tx, id=str(uuid.uuid4()), name="standard", extra_specs={})
+
+    def made(project: str, role: str) -> OpenStack:
+        token = secrets.token_urlsafe()
+        with db.begin() as tx:
+            tokens.insert(tx, token, user_id="u" + role, project_id=project, roles=[role])
+        return osc_with_token.holding(token)
+
+    yield made
+    db.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from brickyard.db import database, tokens
 
 pytestmark = pytest.mark.wire
 MINE, THEIRS = "a" * 32, "b" * 32
 
 
-@pytest.fixture
-def login(token_service: Any, osc_with_token: Any) -> Iterator[Callable[..., Any]]:
-    """A client with a new token of a project and a role."""
-    db = database.Database(database.sqlite_url(token_service.state_dir / "brickyard.db"))
-
-    def made(project: str, role: str) -> Any:
-        token = secrets.token_urlsafe()
-        with db.begin() as tx:
-            tokens.insert(tx, token, user_id="u" + role, project_id=project, roles=[role])
-        return osc_with_token.holding(token)
-
-    yield made
-    db.close()
-
-
 def test_projects_are_kept_apart(login: Callable[..., Any]) -> None:
     admin, member, reader = login(THEIRS, "admin"), login(MINE, "member"), login(MINE, "reader")
     other = login(THEIRS, "member")
-    admin("volume type create standard --property volume_backend_name=raw --property RESKEY:availability_zones=nova")
+    admin("volume type set standard --property volume_backend_name=raw --property RESKEY:availability_zones=nova")
     member("volume create --size 1 mine")
     member.becomes("volume", "mine", "available")
 

@@ -30,6 +30,9 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "volume_type": ("is_public", "extra_specs"),
 }  # fmt: skip
 
+# What everybody may filter by beside that, of resources that the file does not speak of.
+UNLISTED: dict[str, tuple[str, ...]] = {"transfer": ("id", "name", "volume_id", "project_id", "no_snapshots")}
+
 # wire name → column, where they differ
 COLUMNS: dict[str, dict[str, str]] = {
     "volume": {"display_name": "name", "size": "size_gib", "glance_metadata": "image_metadata"},
@@ -143,7 +146,7 @@ def _sort(request: Request, resource: str) -> list[tuple[str, str]]:
 
 
 def _filters(request: Request, resource: str) -> dict[str, Any]:
-    allowed = FILTERS.get(resource, ())
+    allowed = FILTERS.get(resource) or UNLISTED.get(resource, ())
     columns = COLUMNS.get(resource, {})
     since = SINCE_FOR_SNAPSHOTS if resource == "snapshot" else SINCE
     found: dict[str, Any] = {}
@@ -170,7 +173,7 @@ def _filters(request: Request, resource: str) -> dict[str, Any]:
     return found
 
 
-BOOLEANS = ("bootable", "multiattach", "is_public", "consumes_quota", "readonly")
+BOOLEANS = ("no_snapshots", "bootable", "multiattach", "is_public", "consumes_quota", "readonly")
 MAPPINGS = ("metadata", "extra_specs", "glance_metadata")
 
 

@@ -23,6 +23,7 @@ from brickyard.api.handlers import (
     quotas,
     services,
     snapshots,
+    transfers,
     types,
     volume_actions,
     volumes,
@@ -35,6 +36,7 @@ from brickyard.api.schemas import metadata as metadata_schemas
 from brickyard.api.schemas import quotas as quota_schemas
 from brickyard.api.schemas import services as service_schemas
 from brickyard.api.schemas import snapshots as snapshot_schemas
+from brickyard.api.schemas import transfers as transfer_schemas
 from brickyard.api.schemas import types as type_schemas
 from brickyard.api.schemas import volume_actions as action_schemas
 from brickyard.api.schemas import volumes as volume_schemas
@@ -141,6 +143,18 @@ def manageable_of(path: str, since: str = "3.0") -> tuple[Route, ...]:
     )
 
 
+def transfers_at(path: str) -> tuple[Route, ...]:
+    """The same operations under both names that they have."""
+    return (
+        Route("GET", path, transfers.index, "volume:get_all_transfers"),
+        Route("POST", path, transfers.create, "volume:create_transfer", body=transfer_schemas.CREATE),
+        Route("GET", path + "/detail", transfers.detail, "volume:get_all_transfers"),
+        Route("GET", path + "/{id}", transfers.show, "volume:get_transfer"),
+        Route("DELETE", path + "/{id}", transfers.delete, "volume:delete_transfer"),
+        Route("POST", path + "/{id}/accept", transfers.accept, "volume:accept_transfer", body=transfer_schemas.ACCEPT),
+    )
+
+
 ROUTES: tuple[Route, ...] = (
     # volumes
     Route("GET", "/volumes", volumes.index, "volume:get_all"),
@@ -167,6 +181,9 @@ ROUTES: tuple[Route, ...] = (
     *manageable_of("/manageable_volumes", "3.8"),
     *manageable_of("/os-snapshot-manage"),
     *manageable_of("/manageable_snapshots", "3.8"),
+    # transfers
+    *transfers_at("/os-volume-transfer"),
+    *transfers_at("/volume-transfers"),
     # attachments; whoever may see the volume may see them
     Route("GET", "/attachments", attachments.index, since="3.27"),
     Route("POST", "/attachments", attachments.create, f"{ATT}_create", "3.27", attachment_schemas.CREATE),

@@ -56,6 +56,9 @@ HISTORY: dict[str, str] = {
     "3.52": "Types are filtered by extra specs; types have availability zones.",
     "3.53": "Unknown keys in volume requests are errors.",
     "3.54": "mode in attachment create.",
+    "3.55": "Transfers without snapshots.",
+    "3.57": "Projects of transfers.",
+    "3.59": "Transfers are paged and sorted.",
     "3.60": "Volumes are filtered by time.",
     "3.61": "cluster_name in volumes, for administrators.",
     "3.63": "volume_type_id in volumes.",
@@ -67,7 +70,6 @@ HISTORY: dict[str, str] = {
 # Versions in between that change nothing here, and why.
 GROUPS = "There are no groups here."
 BACKUPS = "There are no backups here."
-TRANSFERS = "There are no transfers here."
 CLUSTERS = "There are no clusters here."
 IMAGES = "Volumes are not uploaded as images here."
 NO_EFFECT: dict[str, str] = {
@@ -90,11 +92,8 @@ NO_EFFECT: dict[str, str] = {
     "3.46": "Images are not snapshots of volumes here.",
     "3.47": BACKUPS,
     "3.51": BACKUPS,
-    "3.55": TRANSFERS,
     "3.56": BACKUPS,
-    "3.57": TRANSFERS,
     "3.58": GROUPS,
-    "3.59": TRANSFERS,
     "3.62": "The default type is one for all projects, and set in the configuration.",
     "3.64": "No volume is encrypted here.",
 }

@@ -75,6 +75,12 @@ RULES: dict[str, str] = {
     "snapshot_extension:list_manageable": ADMIN,
     "snapshot_extension:snapshot_manage": ADMIN,
     "snapshot_extension:snapshot_unmanage": ADMIN,
+    # transfers
+    "volume:get_all_transfers": READER,
+    "volume:get_transfer": READER,
+    "volume:create_transfer": MEMBER,
+    "volume:accept_transfer": MEMBER,
+    "volume:delete_transfer": MEMBER,
     # attachments
     "volume:attachment_create": MEMBER,
     "volume:attachment_update": MEMBER,

@@ -146,6 +146,12 @@ def delete(site: Site, caller: Caller, id: str, *, cascade: bool = False, force:
         if store.attachment_statuses(tx, id):
             raise errors.InvalidState(f"Volume {id} is attached or reserved; detach it first.", field="status")
         own = snapshots.of_volume(tx, id)
+        others = [snapshot for snapshot in own if snapshot.project_id != row.project_id]
+        if others and not (cascade and caller.is_admin):
+            raise errors.InvalidState(
+                f"Volume {id} has {len(others)} snapshots of the project that it came from; they are deleted there, "
+                "or by an administrator with cascade."
+            )
         if own and not cascade:
             raise errors.InvalidState(f"Volume {id} has {len(own)} snapshots; delete them first, or use cascade.")
         if force:

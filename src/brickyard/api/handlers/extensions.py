@@ -33,6 +33,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; on
     ("VolumeManage", "os-volume-manage", "Take over what lies in a pool as a volume."),
     ("VolumeMigStatusAttribute", "os-vol-mig-status-attr", "Whether a volume is being moved."),
     ("VolumeTenantAttribute", "os-vol-tenant-attr", "The project of a volume."),
+    ("VolumeTransfer", "os-volume-transfer", "Give a volume to another project."),
     ("VolumeTypeAccess", "os-volume-type-access", "Which projects see a private volume type."),
     ("VolumeUnmanage", "os-volume-unmanage", "Forget a volume, and leave what it holds where it lies."),
 )
