@@ -1,4 +1,5 @@
-"""Write docs/reference from the tables in the code: what can be generated is never remembered."""
+"""Write docs/reference and the samples in deploy/ from the tables in the code: what can be generated is never
+remembered."""
 
 from __future__ import annotations
 
@@ -7,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import dashboard
+import sample
 
 from brickyard import options
 from brickyard.api import versions
 from brickyard.cli.main import main as main_group
 from brickyard.core import errors, states
 
-REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+ROOT = Path(__file__).parent.parent
 GENERATED = "<!-- Written by scripts/docs. Change {source} instead. -->"
 
 INTRODUCTION = """\
@@ -161,25 +164,27 @@ def faults() -> str:
 
 
 PAGES = {
-    "configuration.md": configuration,
-    "commands.md": commands,
-    "states.md": statuses,
-    "versions.md": microversions,
-    "errors.md": faults,
+    "docs/reference/configuration.md": configuration,
+    "docs/reference/commands.md": commands,
+    "docs/reference/states.md": statuses,
+    "docs/reference/versions.md": microversions,
+    "docs/reference/errors.md": faults,
+    "deploy/brickyard.conf": sample.sample,
+    "deploy/grafana/brickyard.json": dashboard.dashboard,
 }
 
 
 def main() -> int:
     stale = []
     for name, write in PAGES.items():
-        page, text = REFERENCE / name, write()
+        page, text = ROOT / name, write()
         if page.exists() and page.read_text() == text:
             continue
         stale.append(name)
         if "--check" not in sys.argv:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(text)
-            print(f"docs: wrote docs/reference/{name}")
+            print(f"docs: wrote {name}")
     if stale and "--check" in sys.argv:
         print(f"docs: not as the code says: {', '.join(stale)}; run scripts/docs", file=sys.stderr)
         return 1

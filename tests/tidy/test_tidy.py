@@ -189,10 +189,10 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_files_that_documents_name_exist() -> None:
-    """`src/…`, `tests/…`, `scripts/…` and `docs/…` in backticks are paths of this tree."""
+    """`src/…`, `tests/…`, `scripts/…`, `docs/…` and `deploy/…` in backticks are paths of this tree."""
     missing = []
     for path in DOCUMENTS:
-        for target in re.findall(r"`((?:src|tests|scripts|docs)/[\w./-]+)`", words(path)):
+        for target in re.findall(r"`((?:src|tests|scripts|docs|deploy)/[\w./-]+)`", words(path)):
             if not (ROOT / target).exists():
                 missing.append(f"{name(path)}: {target}")
     assert not missing, missing

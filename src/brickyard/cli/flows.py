@@ -34,11 +34,13 @@ def flow() -> None:
 @flow.command("list")
 @click.option("--open", "open_", is_flag=True, help="Only those that run.")
 @click.option("--all-projects", is_flag=True, help="Of all projects; for administrators.")
+@click.option("--resource", metavar="ID", help="Only those of this volume, snapshot, instance, ….")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @session.talks
-def list_(talk: session.Session, open_: bool, all_projects: bool, limit: int) -> None:
+def list_(talk: session.Session, open_: bool, all_projects: bool, resource: str | None, limit: int) -> None:
     """List flows, the newest first."""
     given = {"open": "true" if open_ else None, "all_projects": "true" if all_projects else None, "limit": limit}
+    given["resource_id"] = resource
     tables.rows(talk.form, talk.get("/v1/flows", **given)["flows"], COLUMNS, "There are no flows.")
 
 
@@ -50,7 +52,7 @@ def show(talk: session.Session, flow: str) -> None:
     found = talk.get(f"/v1/flows/{session.segment(flow)}")
     facts = [(column.heading, column.cell(found)) for column in COLUMNS if column.heading != "Done"]
     facts += [("Done", bars.amount(found["progress"]))] if found["progress"] else []
-    facts += [("Finished", tables.short(found["finished_at"]))]
+    facts += [("Finished", tables.short(found["finished_at"])), ("Request", found["request_id"])]
     facts += [("Error", found["error"])] if found["error"] else []
     tables.one(talk.form, found, facts)
     if talk.form == "table":
