@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.flows import disk_scenarios
 
-from brickyard.brick import devices
+from brickyard.brick import blkpg, devices
+from brickyard.core import errors
 
 pytestmark = [
     pytest.mark.root,
@@ -117,6 +119,43 @@ def test_a_device_without_a_medium_is_refused_by_name(api, disks, tmp_path):
     finally:
         subprocess.run(["losetup", empty, str(tmp_path / "disk0.img")], check=True)
     api.json("DELETE", "/v1/pools/h1@disks", status=204)
+
+
+def test_a_volume_that_somebody_looks_at_for_a_moment_is_deleted(api, disks):
+    a_pool(api, [disks[0]])
+    api.json("PATCH", "/v1/pools/h1@raw", {"enabled": False})
+    volume = api.a_volume(1)
+    [_, path] = devices.partitions(disks[0])
+    with open(path, "rb") as looked_at:
+        closing = threading.Timer(0.5, looked_at.close)
+        closing.start()
+        api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
+        [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": volume["id"]})["flows"]
+        api.done(flow["id"])
+        closing.join()
+    api.json("DELETE", "/v1/pools/h1@disks", status=204)
+
+
+def test_disks_are_listed_while_their_partitions_come_and_go(api, disks):
+    over = threading.Event()
+
+    def churn():
+        descriptor = os.open(disks[0], os.O_RDONLY)
+        while not over.is_set() or devices.partitions(disks[0]):
+            blkpg.add(disks[0], descriptor, 1, 1024**2, 1024**2)
+            with contextlib.suppress(errors.DeviceInUse):  # it is being looked at
+                blkpg.delete(disks[0], descriptor, 1)
+        os.close(descriptor)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(5):
+            listed = api.json("GET", "/v1/hosts/h1/devices")["devices"]
+            assert disks[0] in [row["path"] for row in listed]
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_pool_whose_record_was_lost_is_made_again_with_what_lies_in_it(api, disks):

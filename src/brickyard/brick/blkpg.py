@@ -13,10 +13,11 @@ import os
 import struct
 
 from brickyard.brick import faults
-from brickyard.core import errors
+from brickyard.core import clock, errors
 
 BLKPG = 0x1269  # <linux/blkpg.h>
 ADD, DELETE, RESIZE = 1, 2, 3
+LOOK_S, PAUSE_S = 2.0, 0.02  # udev, and whoever lists the disks, opens each partition for a moment
 PARTITION = struct.Struct("qqi64s64s4x")  # first byte, length, number, two names that the kernel ignores
 ARGUMENT = struct.Struct("iiiP")
 
@@ -54,19 +55,27 @@ def add(disk: str, descriptor: int, number: int, begin: int, length: int) -> Non
 
 
 def delete(disk: str, descriptor: int, number: int) -> None:
-    """Make the kernel forget a partition. DeviceInUse while somebody has it open."""
+    """Make the kernel forget a partition. DeviceInUse when somebody has it open for longer than a look takes."""
     if number not in known(disk):
         return
+    deadline = clock.monotonic() + LOOK_S
     with faults.step("tell the kernel"):
-        try:
-            _call(descriptor, DELETE, number, 0, 0)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            if error.errno != errno.EBUSY:
-                raise
-            path = path_of(disk, number)
-            raise errors.DeviceInUse(f"{path} is open somewhere: close it (lsof {path}), then repeat") from error
+        while _is_open(descriptor, number):
+            if clock.monotonic() > deadline:
+                path = path_of(disk, number)
+                raise errors.DeviceInUse(f"{path} is open somewhere: close it (lsof {path}), then repeat")
+            clock.sleep(PAUSE_S)
+
+
+def _is_open(descriptor: int, number: int) -> bool:
+    """Whether the kernel refuses to forget a partition because it is open; otherwise it has forgotten it."""
+    try:
+        _call(descriptor, DELETE, number, 0, 0)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EBUSY):
+            raise
+        return error.errno == errno.EBUSY
+    return False
 
 
 def _call(descriptor: int, operation: int, number: int, begin: int, length: int) -> None:

@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from brickyard.brick import blkpg, shell
+from brickyard.brick import blkpg, mounts, shell
 from brickyard.core import clock, errors
 
 SYS = "/sys/class/block"
 COLUMNS = "KNAME,TYPE,SIZE,SERIAL,MODEL,ROTA,DISC-MAX"
 TIMEOUT_S = 60.0
 LOCK_S, PAUSE_S = 60.0, 0.05
-LOOKS = 6  # at who writes to a device, before it is called in use
+LOOKS = 6  # at who writes to a device, before it is called in use; and at one that changes meanwhile
 ROUNDS_MAX = 3  # under one signature another may come to light
 NOT_OURS = (errno.EBUSY, errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOMEDIUM)
 KINDS = ("disk", "loop", "mpath")  # of what lsblk calls a device, those that somebody could turn into a pool
@@ -73,6 +73,13 @@ def inspect(path: str) -> Device:
     real = resolve(path)
     if not _number(real, "size"):
         raise errors.NotFound(f"there is nothing in {path}: it has no medium, or is a loop device without a file")
+    for _ in range(LOOKS):
+        with contextlib.suppress(OSError, errors.ToolFailed):  # a partition may go, and come back, meanwhile
+            return _look(real)
+    return _look(real)
+
+
+def _look(real: str) -> Device:
     facts = _facts(_disk(real))
     in_use = tuple(_uses(real))
     return Device(
@@ -195,9 +202,10 @@ def _contents(path: str) -> Iterator[str]:
     for one in _signatures(path):
         yield f"{one} on {path}"
     for partition in partitions(path):
-        yield f"partition {partition} of {_number(partition, 'size') * 512} bytes"
-        for one in _signatures(partition):
-            yield f"{one} on {partition}"
+        with _unless_gone(partition):
+            yield f"partition {partition} of {_number(partition, 'size') * 512} bytes"
+            for one in _signatures(partition):
+                yield f"{one} on {partition}"
 
 
 def _signatures(path: str) -> list[str]:
@@ -214,39 +222,29 @@ def _uses(path: str) -> Iterator[str]:
     """Mounts, swap, holders, loop devices and writers of a device and of its partitions; and what the kernel says."""
     everything = [path, *partitions(path)]
     for one in everything:
-        name = _kernel_name(one)
-        yield from (f"{one} is mounted on {point}" for point in _mounts(one))
-        yield from (f"{one} is used as swap" for swap in _swaps() if swap == one)
-        for holder in _entries(os.path.join(SYS, name, "holders")):
-            yield f"{one} is held by {holder}"
-        yield from (f"{one} is the store of {loop}" for loop in _loops(one))
+        with _unless_gone(one):
+            yield from (f"{one} is mounted on {point}" for point in mounts.points(one))
+            yield from (f"{one} is used as swap" for swap in mounts.swaps() if swap == one)
+            for holder in _entries(os.path.join(SYS, _kernel_name(one), "holders")):
+                yield f"{one} is held by {holder}"
+            yield from (f"{one} is the store of {loop}" for loop in _loops(one))
     yield from _lasting_writers(set(everything))
     if _number(path, "ro"):
         yield f"{path} is read-only"
     for one in everything:
-        if not _is_free(one):
-            yield f"{one} cannot be opened exclusively: the kernel or a program has it"
+        with _unless_gone(one):
+            if not _is_free(one):
+                yield f"{one} cannot be opened exclusively: the kernel or a program has it"
 
 
-def _mounts(path: str) -> list[str]:
-    """Where a device is mounted. Btrfs says an invented number of a device, so the name of the source counts too."""
-    number = os.stat(path).st_rdev
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            before, _, after = line.partition(" - ")
-            _, _, device, _, point, *_ = before.split()
-            source = _unescaped(after.split()[1]) if len(after.split()) > 1 else ""
-            same = source.startswith("/dev/") and os.path.realpath(source) == path
-            if same or device == f"{os.major(number)}:{os.minor(number)}":
-                found.append(_unescaped(point))
-    return found
-
-
-def _swaps() -> list[str]:
-    with open("/proc/swaps", encoding="utf-8") as file:
-        names = [_unescaped(line.split()[0]) for line in file.readlines()[1:]]
-    return [os.path.realpath(name) for name in names]
+@contextlib.contextmanager
+def _unless_gone(path: str) -> Iterator[None]:
+    """A partition that is removed while it is looked at needs no words."""
+    try:
+        yield
+    except (OSError, errors.ToolFailed):
+        if os.path.exists(path):
+            raise
 
 
 def _loops(path: str) -> list[str]:
@@ -389,8 +387,3 @@ def _text(value: object) -> str | None:
 def _by_number(name: str) -> tuple[int, str]:
     match = re.search(r"(\d+)$", name)
     return (int(match[1]) if match else 0, name)
-
-
-def _unescaped(text: str) -> str:
-    """The kernel writes blanks in its tables as \\040."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
