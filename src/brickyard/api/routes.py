@@ -13,6 +13,8 @@ from brickyard.api import actions
 from brickyard.api.actions import Action
 from brickyard.api.handlers import (
     attachments,
+    default_types,
+    encryptions,
     extensions,
     limits,
     manageable,
@@ -20,6 +22,7 @@ from brickyard.api.handlers import (
     metadata,
     neighbours,
     pools,
+    qos,
     quotas,
     services,
     snapshots,
@@ -31,8 +34,11 @@ from brickyard.api.handlers import (
 )
 from brickyard.api.request import Handler
 from brickyard.api.schemas import attachments as attachment_schemas
+from brickyard.api.schemas import default_types as default_type_schemas
+from brickyard.api.schemas import encryptions as encryption_schemas
 from brickyard.api.schemas import manageable as manageable_schemas
 from brickyard.api.schemas import metadata as metadata_schemas
+from brickyard.api.schemas import qos as qos_schemas
 from brickyard.api.schemas import quotas as quota_schemas
 from brickyard.api.schemas import services as service_schemas
 from brickyard.api.schemas import snapshots as snapshot_schemas
@@ -166,6 +172,9 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/volumes/{id}", volumes.delete, "volume:delete"),
     *metadata_of("volume"),
     Route("GET", "/volumes/{id}/encryption", volumes.encryption, "volume_extension:volume_encryption_metadata"),
+    Route(
+        "GET", "/volumes/{id}/encryption/{key}", volumes.encryption_key, "volume_extension:volume_encryption_metadata"
+    ),
     Route("POST", "/volumes/{id}/action", actions.dispatcher(VOLUME_ACTIONS)),
     # snapshots
     Route("GET", "/snapshots", snapshots.index, "volume:get_all_snapshots"),
@@ -211,6 +220,8 @@ TYPE_ACTIONS = {
         types.remove_access, f"{EXT}:volume_type_access:removeProjectAccess", schema=type_schemas.ACCESS
     ),
 }
+ENCRYPTION = f"{EXT}:volume_type_encryption"
+QOS = f"{EXT}:qos_specs_manage"
 REASON = service_schemas.DISABLE_WITH_REASON
 ROUTES += (
     # types
@@ -226,6 +237,39 @@ ROUTES += (
     Route("GET", "/types/{id}/extra_specs/{key}", types.spec, f"{SPECS}:show"),
     Route("PUT", "/types/{id}/extra_specs/{key}", types.update_spec, f"{SPECS}:update", body=type_schemas.SPEC_UPDATE),
     Route("DELETE", "/types/{id}/extra_specs/{key}", types.delete_spec, f"{SPECS}:delete"),
+    Route("GET", "/types/{id}/encryption", encryptions.show, f"{ENCRYPTION}:get"),
+    Route("POST", "/types/{id}/encryption", encryptions.create, f"{ENCRYPTION}:create", body=encryption_schemas.CREATE),
+    Route("GET", "/types/{id}/encryption/{key}", encryptions.show_key, f"{ENCRYPTION}:get"),
+    Route(
+        "PUT",
+        "/types/{id}/encryption/{key}",  # here the key is the id of the encryption
+        encryptions.update,
+        f"{ENCRYPTION}:update",
+        body=encryption_schemas.UPDATE,
+    ),
+    Route("DELETE", "/types/{id}/encryption/{key}", encryptions.delete, f"{ENCRYPTION}:delete"),
+    Route("GET", "/default-types", default_types.index, f"{EXT}:default_get_all", "3.62"),
+    Route("GET", "/default-types/{id}", default_types.show, f"{EXT}:default_get", "3.62"),
+    Route(
+        "PUT",
+        "/default-types/{id}",
+        default_types.update,
+        f"{EXT}:default_set_or_update",
+        "3.62",
+        default_type_schemas.UPDATE,
+    ),
+    Route("DELETE", "/default-types/{id}", default_types.delete, f"{EXT}:default_unset", "3.62"),
+    # QoS specs
+    Route("GET", "/qos-specs", qos.index, f"{QOS}:get_all"),
+    Route("POST", "/qos-specs", qos.create, f"{QOS}:create", body=qos_schemas.CREATE),
+    Route("GET", "/qos-specs/{id}", qos.show, f"{QOS}:get"),
+    Route("PUT", "/qos-specs/{id}", qos.update, f"{QOS}:update", body=qos_schemas.UPDATE),
+    Route("DELETE", "/qos-specs/{id}", qos.delete, f"{QOS}:delete"),
+    Route("PUT", "/qos-specs/{id}/delete_keys", qos.delete_keys, f"{QOS}:update", body=qos_schemas.DELETE_KEYS),
+    Route("GET", "/qos-specs/{id}/associations", qos.associations, f"{QOS}:get"),
+    Route("GET", "/qos-specs/{id}/associate", qos.associate, f"{QOS}:update"),
+    Route("GET", "/qos-specs/{id}/disassociate", qos.disassociate, f"{QOS}:update"),
+    Route("GET", "/qos-specs/{id}/disassociate_all", qos.disassociate_all, f"{QOS}:update"),
     # quotas and limits
     Route("GET", "/os-quota-sets/{id}", quotas.show),
     Route("GET", "/os-quota-sets/{id}/defaults", quotas.defaults),

@@ -61,6 +61,7 @@ HISTORY: dict[str, str] = {
     "3.59": "Transfers are paged and sorted.",
     "3.60": "Volumes are filtered by time.",
     "3.61": "cluster_name in volumes, for administrators.",
+    "3.62": "Default types of projects.",
     "3.63": "volume_type_id in volumes.",
     "3.65": "consumes_quota in volumes and snapshots.",
     "3.66": "Snapshots of volumes in use need no force.",
@@ -94,7 +95,6 @@ NO_EFFECT: dict[str, str] = {
     "3.51": BACKUPS,
     "3.56": BACKUPS,
     "3.58": GROUPS,
-    "3.62": "The default type is one for all projects, and set in the configuration.",
     "3.64": "No volume is encrypted here.",
 }
 

@@ -15,7 +15,7 @@ from brickyard.core.states import A, V
 from brickyard.db import attachments, flows, hosts, instances, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import attach_volume, detach_volume
-from brickyard.service import work
+from brickyard.service import qos, work
 from brickyard.service.site import Caller, Site
 
 WAIT_S = 60.0
@@ -184,7 +184,7 @@ def connect(
         store.begin(tx, "volume", volume.id, "attach")
         store.begin(tx, "attachment", id, "attach", connector=dict(connector), mode=mode)
     extra: dict[str, Any] = {
-        "qos_specs": None,
+        "qos_specs": qos.told(tx, volume.volume_type_id, volume.size_gib),
         "encrypted": False,
         "enforce_multipath": bool(connector.get("enforce_multipath", False)),
     }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from brickyard.core import errors, placement, sizes
-from brickyard.db import types
-from brickyard.service import zones
+from brickyard.service import types, zones
 from brickyard.service.site import Caller, Site
 
 
@@ -14,11 +13,8 @@ def of_volume(
     """A verdict for each host and pool on one new volume."""
     if size_gib > sizes.MAX_GIB:
         raise errors.Invalid(f"size_gib is {size_gib}; allowed: 1 to {sizes.MAX_GIB}.", field="size_gib")
-    wanted = volume_type or site.settings.default_volume_type
     with site.db.read() as tx:
-        row = types.find(tx, wanted, caller.sees) if wanted else None
-        if wanted and row is None:
-            raise errors.NotFound(f"Volume type {wanted} could not be found.")
+        row = types.for_volume(site, tx, caller, volume_type, hold=False)
         specs = dict(row.extra_specs) if row else {}
         allowed = zones.choose(site, tx, availability_zone, None, specs)
     return site.world.places.explain(placement.Ask(size_gib=size_gib, extra_specs=specs, zones=frozenset(allowed)))

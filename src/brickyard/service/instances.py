@@ -15,6 +15,7 @@ from brickyard.db.database import Database, Row, Tx
 from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance
 from brickyard.hypervisor.machine import NO_ROOM, Running
 from brickyard.service import quotas, work
+from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
 LOCALITIES = (topology.HOST, topology.RACK, topology.ZONE)
@@ -276,6 +277,7 @@ def _new_volume(caller: Caller, tx: Tx, one: LocalStorage) -> dict[str, Any]:
         row = types.find(tx, one.volume_type, caller.sees)
         if row is None:
             raise errors.NotFound(f"Volume type {one.volume_type} could not be found.")
+        type_service.check_encryption(tx, row)
         specs, type_id, type_name = dict(row.extra_specs), row.id, row.name
     if not 1 <= one.size_gib <= sizes.MAX_GIB:
         raise errors.Invalid(f"Local storage of {one.size_gib} GiB: it must be at least 1.", field="size_gib")

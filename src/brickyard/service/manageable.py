@@ -20,6 +20,7 @@ from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import manage_brick, unmanage_brick
 from brickyard.service import quotas, scheduler_stats, work
 from brickyard.service import snapshots as snapshot_service
+from brickyard.service import types as type_service
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
@@ -222,9 +223,10 @@ def _pool(site: Site, tx: Tx, host: str) -> Row:
 
 def _type(site: Site, caller: Caller, tx: Tx, pool: PoolView, asked: str | None) -> Row | None:
     """The type that is asked for, or else the default one where the pool serves it."""
-    name = asked or site.settings.default_volume_type
+    name = asked or type_service.default_name(site, tx, caller)
     row = types.find(tx, name, caller.sees) if name else None
     if row is not None and scheduler_stats.serves(pool, dict(row.extra_specs)):
+        type_service.check_encryption(tx, row)
         return row
     if not asked:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brickyard.core import errors
-from brickyard.db import quotas, types
+from brickyard.db import default_types, encryptions, quotas, types
 from brickyard.db.database import Row, Tx
 from brickyard.service.site import Caller, Site
 
@@ -35,12 +35,45 @@ def require(tx: Tx, caller: Caller, id: str) -> Row:
 
 def default(site: Site, tx: Tx, caller: Caller) -> Row:
     """The type of requests that name none."""
-    name = site.settings.default_volume_type
+    name = default_name(site, tx, caller)
     row = types.find(tx, name, caller.sees) if name else None
     if row is None:
         missing = f"Default volume type {name} could not be found." if name else "No default volume type is configured."
         raise errors.NotFound(missing)
     return row
+
+
+def default_name(site: Site, tx: Tx, caller: Caller) -> str | None:
+    """Name or id of the default type: that of the caller's project, or else that of the service, if it has one."""
+    own = default_types.find(tx, caller.project_id)
+    return own.volume_type_id if own is not None else site.settings.default_volume_type
+
+
+def for_volume(site: Site, tx: Tx, caller: Caller, asked: str | None, *, hold: bool = True) -> Row | None:
+    """The type of a new volume: as asked, by name or id, or else the default one; None where there is none at all.
+
+    NotFound if the caller sees no such type, Invalid if nothing here can keep what it promises. `hold`: the
+    transaction makes one, and until it ends the type promises nothing else.
+    """
+    wanted = asked or default_name(site, tx, caller)
+    if wanted is None:
+        return None
+    row = types.find(tx, wanted, caller.sees)
+    if row is None:
+        raise errors.NotFound(f"Volume type {wanted} could not be found.")
+    check_encryption(tx, row, hold=hold)
+    return row
+
+
+def check_encryption(tx: Tx, row: Row, *, hold: bool = True) -> None:
+    """Raise Invalid if volumes of the type must be encrypted, which no backend here does; `hold` as above."""
+    wants = encryptions.of_type(tx, row.id, hold=hold)
+    if wants is not None:
+        raise errors.Invalid(
+            f"Volume type {row.name} asks for encryption ({wants.provider}, {wants.control_location}), and no backend "
+            "here encrypts; choose a type without it.",
+            field="volume_type",
+        )
 
 
 def update(site: Site, caller: Caller, id: str, values: Mapping[str, Any]) -> Row:
@@ -62,6 +95,9 @@ def delete(site: Site, caller: Caller, id: str) -> None:
         row = require(tx, caller, id)
         if site.settings.default_volume_type in (row.id, row.name):
             raise errors.Invalid(f"Volume type {row.name} is the default of this service and cannot be deleted.")
+        if projects := default_types.projects_of(tx, id):
+            some = ", ".join(projects[:5])
+            raise errors.Invalid(f"Volume type {row.name} is the default of {len(projects)} projects, such as {some}.")
         _check_unused(tx, row)
         types.delete(tx, id)
         quotas.forget_type(tx, row.name)

@@ -14,6 +14,7 @@ from brickyard.db import hosts, images, instances, snapshots, store, types, volu
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_volume, delete_volume, extend_volume, revert_volume
 from brickyard.service import abilities, quotas, work, zones
+from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
 COPIED = "is the source of a volume that is being created; delete it when that one is available"
@@ -284,13 +285,8 @@ def _from_image(caller: Caller, tx: Tx, name_or_id: str) -> Origin:
 
 def _type(site: Site, caller: Caller, tx: Tx, new: NewVolume, origin: Origin) -> Row | None:
     """The type: as asked, else the source's, else the default one. None where there is none at all."""
-    wanted = new.volume_type or origin.volume_type_id or site.settings.default_volume_type
-    if wanted is None:
-        return None
-    row = types.find(tx, wanted, caller.sees)
-    if row is None:
-        raise errors.NotFound(f"Volume type {wanted} could not be found.")
-    if origin.volume_type_id and row.id != origin.volume_type_id:
+    row = type_service.for_volume(site, tx, caller, new.volume_type or origin.volume_type_id)
+    if row is not None and origin.volume_type_id and row.id != origin.volume_type_id:
         before = types.find(tx, origin.volume_type_id)
         old = (before.extra_specs if before else {}).get("volume_backend_name")
         if row.extra_specs.get("volume_backend_name") != old:

@@ -16,6 +16,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; on
     ("ExtendedServices", "os-extended-services", "Why a service was disabled."),
     ("ExtendedSnapshotAttributes", "os-extended-snapshot-attributes", "Project and progress of snapshots."),
     ("Hosts", "os-hosts", "The hosts of storage, and what lies on them."),
+    ("Qos_specs_manage", "qos-specs", "What volumes of a type are promised."),
     ("QuotaClasses", "os-quota-class-sets", "Limits of projects that have none of their own."),
     ("Quotas", "os-quota-sets", "Limits of projects."),
     ("SchedulerHints", "OS-SCH-HNT", "Hints for the placement of a new volume."),
@@ -28,6 +29,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; on
     ("TypesManage", "os-types-manage", "Create, change and delete volume types."),
     ("UsedLimits", "os-used-limits", "What of its limits a project uses."),
     ("VolumeActions", "os-volume-actions", "Actions on volumes."),
+    ("VolumeEncryptionMetadata", "os-volume-encryption-metadata", "Whether and how a volume is encrypted."),
     ("VolumeHostAttribute", "os-vol-host-attr", "Where a volume is."),
     ("VolumeImageMetadata", "os-vol-image-meta", "Facts of the image that a volume was made from."),
     ("VolumeManage", "os-volume-manage", "Take over what lies in a pool as a volume."),
@@ -35,6 +37,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; on
     ("VolumeTenantAttribute", "os-vol-tenant-attr", "The project of a volume."),
     ("VolumeTransfer", "os-volume-transfer", "Give a volume to another project."),
     ("VolumeTypeAccess", "os-volume-type-access", "Which projects see a private volume type."),
+    ("VolumeTypeEncryption", "encryption", "Encryption that a volume type asks for."),
     ("VolumeUnmanage", "os-volume-unmanage", "Forget a volume, and leave what it holds where it lies."),
 )
 

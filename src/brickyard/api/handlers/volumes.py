@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from brickyard.api import listings
 from brickyard.api.request import Reply, Request, boolean
 from brickyard.api.views import volumes as views
@@ -52,6 +54,14 @@ def encryption(request: Request, id: str) -> Reply:
     with request.site.db.read() as tx:
         volumes.require(tx, request.caller, id)
     return Reply(200, {"encryption_key_id": None})
+
+
+def encryption_key(request: Request, id: str, key: str) -> Reply:
+    """One value of the same, bare."""
+    found = encryption(request, id).body
+    if key not in found:
+        raise errors.NotFound(f"Volume {id} is not encrypted: there is no {key}.")
+    return Reply(200, msgspec.json.encode(found[key]))
 
 
 def create(request: Request) -> Reply:

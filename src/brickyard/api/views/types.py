@@ -15,7 +15,7 @@ def shown(request: Request, row: Row) -> dict[str, Any]:
     """The view of show and list."""
     view = updated(request, row)
     if request.allows("volume_extension:access_types_qos_specs_id"):
-        view["qos_specs_id"] = None
+        view["qos_specs_id"] = row.qos_specs_id
     if request.allows("volume_extension:volume_type_access"):
         view[ACCESS_KEY] = bool(row.is_public)
     return view
