@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cinderclient import exceptions
 
 pytestmark = pytest.mark.wire
 
@@ -61,3 +62,33 @@ def test_zones_and_filters(osc: Any) -> None:
     assert osc.json("availability zone list --volume") == [{"Zone Name": "nova", "Zone Status": "available"}]
     filters = osc.json("block storage resource filter show volume")
     assert "status" in filters["Filters"]
+
+
+def test_a_backend_is_frozen_and_thawed(osc: Any, cinder: Any) -> None:
+    cinder.services.freeze_host("wire@vdi")
+    frozen = next(one for one in cinder.services.list() if one.host == "wire@vdi")
+    assert (frozen.frozen, frozen.status, frozen.disabled_reason) == (True, "disabled", "frozen")
+    assert "thaw" in osc.refused("volume service set --enable wire@vdi cinder-volume")
+    cinder.services.thaw_host("wire@vdi")
+    thawed = next(one for one in cinder.services.list() if one.host == "wire@vdi")
+    assert (thawed.frozen, thawed.status) == (False, "enabled")
+
+
+def test_what_is_not_replicated_does_not_fail_over(cinder: Any) -> None:
+    with pytest.raises(exceptions.BadRequest, match="not replicated"):
+        cinder.services.failover_host("wire@vdi", "elsewhere")
+
+
+def test_the_level_of_the_log_is_shown_and_set(osc: Any) -> None:
+    what = "--host wire --service cinder-scheduler --log-prefix brickyard.request"
+    before = osc.json(f"block storage log level list {what}")
+    assert [one["Prefix"] for one in before] == ["brickyard.request"]
+    osc(f"block storage log level set WARNING {what}")
+    assert [one["Level"] for one in osc.json(f"block storage log level list {what}")] == ["WARNING"]
+    osc(f"block storage log level set {before[0]['Level']} {what}")
+
+
+def test_there_are_no_clusters_and_nothing_to_clean_up(osc: Any, cinder: Any) -> None:
+    assert osc.json("block storage cluster list") == []
+    assert "no clusters" in osc.refused("block storage cluster show one")
+    assert cinder.workers.clean(host="wire@vdi") == ([], [])

@@ -13,6 +13,7 @@ from brickyard.api import actions
 from brickyard.api.actions import Action
 from brickyard.api.handlers import (
     attachments,
+    clusters,
     default_types,
     encryptions,
     extensions,
@@ -34,6 +35,7 @@ from brickyard.api.handlers import (
 )
 from brickyard.api.request import Handler
 from brickyard.api.schemas import attachments as attachment_schemas
+from brickyard.api.schemas import clusters as cluster_schemas
 from brickyard.api.schemas import default_types as default_type_schemas
 from brickyard.api.schemas import encryptions as encryption_schemas
 from brickyard.api.schemas import manageable as manageable_schemas
@@ -212,6 +214,7 @@ EXT = "volume_extension"
 SPECS = f"{EXT}:types_extra_specs"
 CLASSES = f"{EXT}:quota_classes"
 SWITCH = f"{EXT}:services:update"
+FAILOVER = "volume:failover_host"
 TYPE_ACTIONS = {
     "addProjectAccess": actions.Action(
         types.add_access, f"{EXT}:volume_type_access:addProjectAccess", schema=type_schemas.ACCESS
@@ -285,6 +288,18 @@ ROUTES += (
     Route("PUT", "/os-services/enable", services.enable, SWITCH, body=service_schemas.SWITCH),
     Route("PUT", "/os-services/disable", services.disable, SWITCH, body=service_schemas.SWITCH),
     Route("PUT", "/os-services/disable-log-reason", services.disable_with_reason, SWITCH, body=REASON),
+    Route("PUT", "/os-services/freeze", services.freeze, "volume:freeze_host", body=service_schemas.FREEZE),
+    Route("PUT", "/os-services/thaw", services.thaw, "volume:thaw_host", body=service_schemas.FREEZE),
+    Route("PUT", "/os-services/failover_host", services.failover, FAILOVER, body=service_schemas.FAILOVER),
+    Route("PUT", "/os-services/failover", services.failover, FAILOVER, "3.26", service_schemas.FAILOVER),
+    Route("PUT", "/os-services/get-log", services.get_log, SWITCH, "3.32", service_schemas.GET_LOG),
+    Route("PUT", "/os-services/set-log", services.set_log, SWITCH, "3.32", service_schemas.SET_LOG),
+    Route("GET", "/clusters", clusters.index, "clusters:get_all", "3.7"),
+    Route("GET", "/clusters/detail", clusters.index, "clusters:get_all", "3.7"),
+    Route("GET", "/clusters/{name}", clusters.show, "clusters:get", "3.7"),
+    Route("PUT", "/clusters/enable", clusters.switch, "clusters:update", "3.7", cluster_schemas.SWITCH),
+    Route("PUT", "/clusters/disable", clusters.switch, "clusters:update", "3.7", cluster_schemas.SWITCH),
+    Route("POST", "/workers/cleanup", clusters.clean_up, "workers:cleanup", "3.24", cluster_schemas.CLEAN_UP),
     Route("GET", "/os-hosts", services.hosts, f"{EXT}:hosts"),
     Route("GET", "/os-hosts/{host}", services.host, f"{EXT}:hosts"),
     Route("GET", "/scheduler-stats/get_pools", pools.index, "scheduler_extension:scheduler_stats:get_pools"),

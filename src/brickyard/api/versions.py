@@ -25,6 +25,7 @@ HISTORY: dict[str, str] = {
     "3.3": "Messages: list, show, delete.",
     "3.4": "Volumes are filtered by glance_metadata.",
     "3.5": "Messages are paged, sorted and filtered.",
+    "3.7": "Clusters, of which there are none; cluster in services.",
     "3.8": "What lies in the pools: newer names of what lists it and takes it over.",
     "3.10": "Volumes are filtered by group_id.",
     "3.12": "Volume summary.",
@@ -36,10 +37,13 @@ HISTORY: dict[str, str] = {
     "3.21": "provider_id in volumes, for administrators.",
     "3.22": "Snapshots are filtered by metadata.",
     "3.23": "Delete a volume with force.",
+    "3.24": "Clean up after workers that died.",
+    "3.26": "Freeze, thaw and failover take a cluster.",
     "3.27": "Attachments: create, list, show, update, delete.",
     "3.28": "Pools are filtered.",
     "3.30": "Snapshots are sorted by name.",
     "3.31": "An unknown filter is an error.",
+    "3.32": "Levels of the log.",
     "3.33": "Resource filters.",
     "3.34": "Filters that match a part of the text.",
     "3.35": "Pools are filtered by volume type.",
@@ -71,22 +75,17 @@ HISTORY: dict[str, str] = {
 # Versions in between that change nothing here, and why.
 GROUPS = "There are no groups here."
 BACKUPS = "There are no backups here."
-CLUSTERS = "There are no clusters here."
 IMAGES = "Volumes are not uploaded as images here."
 NO_EFFECT: dict[str, str] = {
     "3.1": IMAGES,
     "3.6": GROUPS,
-    "3.7": CLUSTERS,
     "3.9": BACKUPS,
     "3.11": GROUPS,
     "3.18": BACKUPS,
     "3.19": GROUPS,
     "3.20": GROUPS,
-    "3.24": "There are no workers to clean up after: flows go on from their logs.",
     "3.25": GROUPS,
-    "3.26": CLUSTERS,
     "3.29": GROUPS,
-    "3.32": "Log levels are set in the configuration.",
     "3.37": BACKUPS,
     "3.38": GROUPS,
     "3.43": BACKUPS,

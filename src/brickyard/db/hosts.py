@@ -27,6 +27,7 @@ POOLS = sa.select(
     backends.c.up,
     backends.c.why_down,
     backends.c.enabled,
+    backends.c.frozen,
     backends.c.options,
     backends.c.place,
     backends.c.host_id,

@@ -18,7 +18,7 @@ from brickyard.core.states import S, V
 from brickyard.db import claims, hosts, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import manage_brick, unmanage_brick
-from brickyard.service import quotas, scheduler_stats, work
+from brickyard.service import abilities, quotas, scheduler_stats, work
 from brickyard.service import snapshots as snapshot_service
 from brickyard.service import types as type_service
 from brickyard.service import volumes as volume_service
@@ -194,6 +194,7 @@ def unmanage_snapshot(site: Site, caller: Caller, id: str) -> None:
 def _begin(tx: Tx, noun: str, row: Row, idle: Any) -> None:
     if row.pool_id is None:
         raise errors.InvalidState(f"{noun.capitalize()} {row.id} lies nowhere; delete it.", field="status")
+    abilities.check_thawed(tx, row.pool_id)
     store.begin(tx, noun, row.id, "unmanage", where=idle, why=volume_service.COPIED)
 
 

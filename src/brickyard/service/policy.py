@@ -133,6 +133,13 @@ RULES: dict[str, str] = {
     # services, hosts and pools
     "volume_extension:services:index": ADMIN,
     "volume_extension:services:update": ADMIN,
+    "volume:freeze_host": ADMIN,
+    "volume:thaw_host": ADMIN,
+    "volume:failover_host": ADMIN,
+    "clusters:get": ADMIN,
+    "clusters:get_all": ADMIN,
+    "clusters:update": ADMIN,
+    "workers:cleanup": ADMIN,
     "volume_extension:hosts": ADMIN,
     "volume_extension:capabilities": ADMIN,
     "scheduler_extension:scheduler_stats:get_pools": ADMIN,

@@ -11,7 +11,7 @@ from brickyard.core import errors
 from brickyard.db import hosts, overviews
 from brickyard.db.database import Row
 from brickyard.service import hosts as host_cases
-from brickyard.service import new_pools, pool_devices, reports
+from brickyard.service import new_pools, pool_devices, reports, services
 from brickyard.service.new_pools import NewPool
 from brickyard.service.site import Caller, Site
 
@@ -59,6 +59,7 @@ def update(site: Site, name_or_id: str, *, enabled: bool, disabled_reason: str |
     """Let new volumes go there, or not. Those that are there stay and work."""
     with site.db.begin() as tx:
         row = hosts.require_pool(tx, name_or_id)
+        services.check_switch(row.frozen, row.backend, enabled=enabled)
         reason = None if enabled else disabled_reason
         hosts.update_backend(tx, row.backend_id, enabled=enabled, disabled_reason=reason)
         changed = hosts.require_pool(tx, row.id)

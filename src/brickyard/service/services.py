@@ -12,7 +12,8 @@ from brickyard.db import hosts
 from brickyard.db.database import Row, Tx
 from brickyard.service.site import Site
 
-VOLUME, SCHEDULER = "cinder-volume", "cinder-scheduler"
+VOLUME, SCHEDULER, API = "cinder-volume", "cinder-scheduler", "cinder-api"
+FROZEN = "frozen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,13 @@ class Service:
     updated_at: str
     disabled_reason: str | None = None
     backend_up: bool | None = None
+    frozen: bool = False
 
 
 def list_(site: Site, *, host: str | None = None, binary: str | None = None) -> list[Service]:
     """All services; `host` is host@backend, or a host with all its backends."""
     with site.db.read() as tx:
-        found = [_scheduler(site), *(_volume(site, row) for row in hosts.list_backends(tx))]
+        found = [scheduler(site), *(_volume(site, row) for row in hosts.list_backends(tx))]
     return [
         service
         for service in found
@@ -42,14 +44,51 @@ def list_(site: Site, *, host: str | None = None, binary: str | None = None) -> 
 
 def switch(site: Site, *, host: str, binary: str, enabled: bool, reason: str | None = None) -> None:
     """Enable or disable a backend for new volumes. Without a scheduler nothing would work: that one stays."""
-    if binary == SCHEDULER and host == _scheduler(site).host:
+    if binary == SCHEDULER and host == scheduler(site).host:
         raise errors.Invalid(f"{SCHEDULER} cannot be disabled; disable a {VOLUME}.", field="binary")
     with site.db.begin() as tx:
         row = require(tx, host) if binary == VOLUME else None
         if row is None:
             raise errors.NotFound(f"Service {binary} could not be found on host {host}.")
+        check_switch(row.frozen, host, enabled=enabled)
         hosts.update_backend(tx, row.id, enabled=enabled, disabled_reason=reason)
     site.world.places.refresh()
+
+
+def check_switch(frozen: bool, host: str, *, enabled: bool) -> None:
+    """What is frozen is disabled, and stays so until it is thawed."""
+    if enabled and frozen:
+        raise errors.Invalid(f"Backend {host} is frozen; thaw it, which enables it too.", field="host")
+
+
+def freeze(site: Site, host: str, *, frozen: bool) -> None:
+    """Keep a backend as it is, for work on its storage: no request makes, changes or deletes anything there, while what
+    is there stays in use. Or let it go again. What is so already is fine, and a disabled one is enabled only when it
+    was frozen."""
+    with site.db.begin() as tx:
+        row = _known(tx, host)
+        if bool(row.frozen) != frozen:
+            reason = FROZEN if frozen else None
+            hosts.update_backend(tx, row.id, frozen=frozen, enabled=not frozen, disabled_reason=reason)
+    site.world.places.refresh()
+
+
+def failover(site: Site, host: str) -> None:
+    """Always refused: no backend here is replicated anywhere."""
+    with site.db.read() as tx:
+        _known(tx, host)
+    raise errors.Invalid(
+        f"replication_status of {host} must be enabled or failed-over to fail over, and it is disabled: this "
+        "backend is not replicated.",
+        field="host",
+    )
+
+
+def _known(tx: Tx, host: str) -> Row:
+    row = hosts.find_backend(tx, host)
+    if row is None:
+        raise errors.Invalid(f"Service {VOLUME} could not be found on host {host}; use host@backend.", field="host")
+    return row
 
 
 def require(tx: Tx, host: str) -> Row:
@@ -82,10 +121,11 @@ def _volume(site: Site, row: Row) -> Service:
         updated_at=row.heartbeat_at or row.updated_at or row.created_at,
         disabled_reason=row.disabled_reason,
         backend_up=bool(row.up),
+        frozen=bool(row.frozen),
     )
 
 
-def _scheduler(site: Site) -> Service:
+def scheduler(site: Site) -> Service:
     """The conductor runs in the process that answers, on the host that it reaches."""
     names = site.world.nodes.names()
     return Service(

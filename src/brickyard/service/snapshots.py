@@ -33,6 +33,7 @@ def create(
     with site.db.begin() as tx:
         volume = held(tx, caller, volume_id)
         site.policy.check("volume:create_snapshot", caller, volume.project_id)
+        abilities.check_thawed(tx, volume.pool_id)
         _check_volume(volume, in_use)
         abilities.require(tx, volume.pool_id, "snapshots", field="volume_id")
         deltas = quota_rules.snapshot_deltas(
@@ -86,6 +87,7 @@ def delete(site: Site, caller: Caller, id: str, *, force: bool = False) -> None:
         row = require(tx, caller, id)
         rule = "volume_extension:snapshot_admin_actions:force_delete" if force else "volume:delete_snapshot"
         site.policy.check(rule, caller, row.project_id)
+        abilities.check_thawed(tx, row.pool_id)
         if force:
             store.force(tx, "snapshot", id, S.ERROR)
         store.begin(tx, "snapshot", id, "delete", where=volumes.not_a_source(None, [id]), why=COPIED)

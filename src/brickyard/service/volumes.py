@@ -144,6 +144,7 @@ def delete(site: Site, caller: Caller, id: str, *, cascade: bool = False, force:
         store.hold(tx, "volume", id)
         row = require(tx, caller, id)
         site.policy.check("volume:force_delete" if force else "volume:delete", caller, row.project_id)
+        abilities.check_thawed(tx, row.pool_id)
         if store.attachment_statuses(tx, id):
             raise errors.InvalidState(f"Volume {id} is attached or reserved; detach it first.", field="status")
         own = snapshots.of_volume(tx, id)
@@ -174,6 +175,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
         store.hold(tx, "volume", id)
         row = require(tx, caller, id)
         site.policy.check("volume:extend", caller, row.project_id)
+        abilities.check_thawed(tx, row.pool_id)
         if row.status == V.IN_USE:
             if not attached:
                 raise errors.InvalidState(f"Volume {id} is in-use; to extend it here it must be available.")
@@ -204,6 +206,7 @@ def revert(site: Site, caller: Caller, id: str, snapshot_id: str) -> None:
         store.hold(tx, "volume", id)
         row = require(tx, caller, id)
         site.policy.check("volume:revert_to_snapshot", caller, row.project_id)
+        abilities.check_thawed(tx, row.pool_id)
         own = snapshots.of_volume(tx, id)
         if snapshots.find(tx, snapshot_id, caller.sees) is None:
             raise errors.NotFound(f"Snapshot {snapshot_id} could not be found.")

@@ -7,7 +7,7 @@ from typing import Any
 from brickyard.api.request import Reply, Request
 from brickyard.api.views import services as views
 from brickyard.core import errors
-from brickyard.service import services
+from brickyard.service import log_levels, services
 
 
 def index(request: Request) -> Reply:
@@ -38,6 +38,47 @@ def _switch(request: Request, enabled: bool, reason: str | None = None) -> dict[
     services.switch(request.site, host=host, binary=binary, enabled=enabled, reason=reason)
     status = "enabled" if enabled else "disabled"
     return {"host": host, "service": binary, "binary": binary, "status": status, "disabled": not enabled}
+
+
+def freeze(request: Request) -> Reply:
+    services.freeze(request.site, _backend(request), frozen=True)
+    return Reply(200)
+
+
+def thaw(request: Request) -> Reply:
+    services.freeze(request.site, _backend(request), frozen=False)
+    return Reply(200)
+
+
+def failover(request: Request) -> Reply:
+    services.failover(request.site, _backend(request))
+    return Reply(202)
+
+
+def _backend(request: Request) -> str:
+    """The host of the request, or its cluster, of which there are none."""
+    host, cluster = request.body.get("host"), request.body.get("cluster")
+    if bool(host) == bool(cluster):
+        raise errors.Invalid("Say one of host and cluster.", field="host")
+    if cluster:
+        raise errors.Invalid(f"Cluster {cluster} could not be found: there are no clusters here.", field="cluster")
+    return str(host)
+
+
+def get_log(request: Request) -> Reply:
+    found = log_levels.get(request.site, **_logs(request))
+    return Reply(
+        200, {"log_levels": [{"host": host, "binary": binary, "levels": levels} for binary, host, levels in found]}
+    )
+
+
+def set_log(request: Request) -> Reply:
+    log_levels.set_(request.site, request.body["level"], **_logs(request))
+    return Reply(202)
+
+
+def _logs(request: Request) -> dict[str, str]:
+    return {name: request.body.get(name) or "" for name in ("binary", "server", "prefix")}
 
 
 def hosts(request: Request) -> Reply:

@@ -22,7 +22,7 @@ def service(request: Request, one: services.Service) -> dict[str, Any]:
     if request.since("3.7"):
         view["cluster"] = None
     if one.backend_up is not None:
-        view |= {"replication_status": "disabled", "active_backend_id": None, "frozen": False}
+        view |= {"replication_status": "disabled", "active_backend_id": None, "frozen": one.frozen}
         if request.since("3.49"):
             view["backend_state"] = "up" if one.backend_up else "down"
     return view
