@@ -115,6 +115,14 @@ def disks() -> Iterator[Callable[[int], list[str]]]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture
+def take(disks: Callable[[int], list[str]]) -> Iterator[Callable[[int], list[str]]]:
+    """Empty disks; whatever lies mapped over them afterwards is taken down first."""
+    yield disks
+    for command in (["dmsetup", "remove_all", "--force", "--retry"], ["udevadm", "settle"]):
+        subprocess.run(command, check=True, capture_output=True)
+
+
 def _loop(path: Path) -> str:
     with open(path, "wb") as file:
         file.truncate(DISK_BYTES)

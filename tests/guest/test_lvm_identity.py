@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from tests.contract.content import MIB, fill, holds, snapshot_of, volume
 from brickyard.brick import shell
 from brickyard.brick.guard import Guard
 from brickyard.brick.lvm import command, groups
+from brickyard.brick.lvm.growing import Limits
 from brickyard.brick.lvm.thick import ThickDriver
-from brickyard.brick.lvm.thin import Limits, ThinDriver
+from brickyard.brick.lvm.thin import ThinDriver
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label
 
@@ -23,14 +24,6 @@ from .lvm import loop, lvm, mapped, run
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 SIZE = 8 * MIB
 Take = Callable[[int], list[str]]
-
-
-@pytest.fixture
-def take(disks: Take) -> Iterator[Take]:
-    """Empty disks; whatever lies mapped over them afterwards is taken down first."""
-    yield disks
-    run("dmsetup", "remove_all", "--force", "--retry")
-    run("udevadm", "settle")
 
 
 def thick(group: str = "ours", **options: object) -> Guard:

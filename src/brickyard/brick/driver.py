@@ -119,10 +119,13 @@ class Adopter(Protocol):
 
 @runtime_checkable
 class Extender(Protocol):
-    """Offered by drivers whose pool can grow by itself, into what an administrator left for that."""
+    """Offered by drivers whose pool can grow: by itself, into what an administrator left for that, or when told."""
 
     def autoextend(self) -> Did:
         """Let the pool grow if it is due; ALREADY when it is not, or when nothing is left to grow into."""
+
+    def grow_onto(self, device: str) -> Did:
+        """Let the pool grow onto a device that was added to what it lies in; ALREADY when it has."""
 
 
 @runtime_checkable

@@ -198,6 +198,13 @@ class Guard:
         with self._mapped("autoextend"):
             return self._typed(self.driver.autoextend(), Did, "autoextend")
 
+    def grow_onto(self, device: str) -> Did:
+        """ALREADY for a driver whose pool is as large as its devices, always."""
+        if not isinstance(self.driver, Extender):
+            return Did.ALREADY
+        with self._mapped("grow_onto"):
+            return self._typed(self.driver.grow_onto(device), Did, "grow_onto")
+
     def leftovers(self) -> dict[str, tuple[str, ...]]:
         """What verbs left that died, by the name of their brick; nothing for a driver that never leaves anything."""
         if not isinstance(self.driver, Tidier):

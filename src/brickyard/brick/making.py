@@ -202,12 +202,7 @@ class Groups:
             raise
 
     def refill(self, options: Mapping[str, str], device: str) -> Did:
-        lvm = Lvm(listed(options))
-        for one in reports.read(lvm, options["volume_group"]).devices:
-            if _same(one.path, device) and not one.allocatable:
-                lvm.run("pvchange", "-x", "y", one.path)
-                return Did.CHANGED
-        return Did.ALREADY
+        return groups.refill(options["volume_group"], device, uuid=options["volume_group_uuid"])
 
     def remove_device(self, options: Mapping[str, str], device: str) -> Options:
         groups.remove_device(options["volume_group"], device, uuid=options["volume_group_uuid"])

@@ -12,8 +12,9 @@ from brickyard.brick import memory, qcow2, raw, vdi
 from brickyard.brick.disks.driver import DiskDriver
 from brickyard.brick.driver import Driver
 from brickyard.brick.guard import Guard
+from brickyard.brick.lvm.growing import Limits
 from brickyard.brick.lvm.thick import ThickDriver
-from brickyard.brick.lvm.thin import Limits, ThinDriver
+from brickyard.brick.lvm.thin import ThinDriver
 from brickyard.core import errors
 from brickyard.core.sizes import GIB, KIB, MIB
 

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from brickyard.brick import shell
+from brickyard.brick import shell, steps
 from brickyard.core import errors
 
 # Freed extents are wiped by us, and verified; a discard by LVM afterwards could leave anything there (issue_discards).
@@ -95,6 +95,19 @@ class Lvm:
             return shell.run(self.argv(sub, *arguments), timeout_s=timeout_s, watch=watch)
         except errors.ToolFailed as failed:
             raise explained(failed) from failed
+
+    def change(
+        self, sub: str, *arguments: str, timeout_s: float = TIMEOUT_S, watch: Callable[[str], None] | None = None
+    ) -> None:
+        """Run what writes metadata; it is on the disks when this returns."""
+        self.run(sub, *arguments, timeout_s=timeout_s, watch=watch)
+        self.flush()
+
+    def flush(self) -> None:
+        """LVM writes past the cache of the kernel and never flushes that of the disk: a power cut would take back what
+        was answered, or would keep what a wipe has written and lose the tag that says so."""
+        for device in self.devices:
+            steps.sync(device)
 
     def report(self, sub: str, *arguments: str) -> dict[str, list[Row]]:
         """Rows by the kind of report (vg, pv, lv); sizes are in bytes."""

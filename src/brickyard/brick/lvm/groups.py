@@ -1,8 +1,9 @@
 """Volume groups: made of disks, extended, drained, and destroyed when empty. Every act may run twice.
 
-Whether a disk may be taken at all is asked before, in `brick/devices.py`: a disk that still shows a signature is
-refused here too, since LVM asks then and nobody answers. A group of ours has the tag `brickyard.group`, is not
-activated at boot, and has room in its metadata for thousands of volumes.
+A change is on the disks before it is answered. Whether a disk may be taken at all is asked before, in
+`brick/devices.py`: a disk that still shows a signature is refused here too, since LVM asks then and nobody answers. A
+group of ours has the tag `brickyard.group`, is not activated at boot, and has room in its metadata for thousands of
+volumes.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def create(name: str, devices: Sequence[str], *, raid1: bool = False, thin: bool
     if there is None:
         marks = [tags.GROUP, *([tags.RAID1] if raid1 else []), *([tags.CLEAN] if clean else [])]
         arguments = ["--metadatasize", METADATA_AREA, "--setautoactivation", "n", *tags.changes(marks)]
-        Lvm(devices).run("vgcreate", *arguments, name, *devices)
+        Lvm(devices).change("vgcreate", *arguments, name, *devices)
         there = find(name)
     if there is None:
         raise errors.BrickError(f"the volume group {name} was made and is not seen: look at filters in lvm.conf")
@@ -147,7 +148,7 @@ def make_thin_pool(lvm: Lvm, name: str, pool: str, *, raid1: bool = False) -> Di
         raise errors.BrickMismatch(f"{name}/{pool} exists and is no thin pool: use another name")
     copies = 2 if raid1 else 1
     room = group.free_bytes // copies
-    metadata = group.rounded(min(METADATA_MAX, max(METADATA_MIN, room * METADATA_PERCENT // 100)))
+    metadata = group.rounded(metadata_bytes(room))
     # A spare of the metadata is set aside by LVM for repairs, of the same size.
     data = (room - 2 * metadata) * POOL_PERCENT // 100 // group.extent_bytes * group.extent_bytes
     if data < 4 * group.extent_bytes:
@@ -155,10 +156,15 @@ def make_thin_pool(lvm: Lvm, name: str, pool: str, *, raid1: bool = False) -> Di
     with Queue(group.uuid).turn():
         if not raid1:
             sizes = ("-L", f"{data}b", "--poolmetadatasize", f"{metadata}b")
-            lvm.run("lvcreate", "--type", "thin-pool", *sizes, *_pool_settings(), "-n", pool, name)
+            lvm.change("lvcreate", "--type", "thin-pool", *sizes, *_pool_settings(), "-n", pool, name)
         else:
             _make_mirrored(lvm, group, pool, data, metadata)
     return Did.CHANGED
+
+
+def metadata_bytes(data_bytes: int) -> int:
+    """How large the metadata of a thin pool are to be."""
+    return min(METADATA_MAX, max(METADATA_MIN, data_bytes * METADATA_PERCENT // 100))
 
 
 def _pool_settings() -> list[str]:
@@ -170,13 +176,13 @@ def _make_mirrored(lvm: Lvm, group: Group, pool: str, data: int, metadata: int) 
     mirror = ("--type", "raid1", "-m", "1", "--nosync", "-y", "-Wy", "-Zy", *tags.changes([tags.tag("making")]))
     for part in (pool, f"{pool}_meta"):
         if part in group.volumes:
-            lvm.run("lvremove", "-y", "-f", f"{group.name}/{part}")
-    lvm.run("lvcreate", *mirror, "-L", f"{metadata}b", "-n", f"{pool}_meta", group.name)
-    lvm.run("lvcreate", *mirror, "-L", f"{data}b", "-n", pool, group.name)
+            lvm.change("lvremove", "-y", "-f", f"{group.name}/{part}")
+    lvm.change("lvcreate", *mirror, "-L", f"{metadata}b", "-n", f"{pool}_meta", group.name)
+    lvm.change("lvcreate", *mirror, "-L", f"{data}b", "-n", pool, group.name)
     parts = ("--poolmetadata", f"{group.name}/{pool}_meta", f"{group.name}/{pool}")
-    lvm.run("lvconvert", "-y", "--type", "thin-pool", "-Zy", "--discards", "passdown", *parts)
+    lvm.change("lvconvert", "-y", "--type", "thin-pool", "-Zy", "--discards", "passdown", *parts)
     own = tags.changes([f"{tags.PREFIX}pool"], [tags.tag("making")])
-    lvm.run("lvchange", "--setautoactivation", "n", *own, f"{group.name}/{pool}")
+    lvm.change("lvchange", "--setautoactivation", "n", *own, f"{group.name}/{pool}")
 
 
 # changing --------------------------------------------------------------------------------------------------------
@@ -193,10 +199,9 @@ def extend(name: str, device: str, *, uuid: str | None = None) -> Did:
                 f"{device} belongs to the volume group {member.group} ({member.group_uuid}): use another device"
             )
     with Queue(group.uuid).turn():
-        Lvm((*lvm.devices, device)).run("vgextend", "--metadatasize", METADATA_AREA, name, device)
         if tags.CLEAN in group.tags:  # nobody says that the new one reads as zeros
-            lvm = Lvm((*lvm.devices, device))
-            lvm.run("vgchange", "--deltag", tags.CLEAN, name)
+            lvm.change("vgchange", "--deltag", tags.CLEAN, name)
+        Lvm((*lvm.devices, device)).change("vgextend", "--metadatasize", METADATA_AREA, name, device)
     return Did.CHANGED
 
 
@@ -211,14 +216,25 @@ def drain(name: str, device: str, progress: Progress | None = None, *, uuid: str
     queue = Queue(group.uuid)
     if one.allocatable:
         with queue.turn():
-            lvm.run("pvchange", "-x", "n", one.path)
+            lvm.change("pvchange", "-x", "n", one.path)
     if one.used_bytes:
         room = sum(other.free_bytes for other in group.devices if other != one and other.allocatable)
         if room < one.used_bytes and not any(volume.startswith("pvmove") for volume in group.volumes):
             raise errors.NoSpace(
                 f"{device} holds {one.used_bytes} bytes and the other devices of {name} have {room} free: add a device"
             )
-        lvm.run("pvmove", "-i", "1", one.path, timeout_s=DRAIN_S, watch=_percent(one.used_bytes, progress))
+        lvm.change("pvmove", "-i", "1", one.path, timeout_s=DRAIN_S, watch=_percent(one.used_bytes, progress))
+    return Did.CHANGED
+
+
+def refill(name: str, device: str, *, uuid: str | None = None) -> Did:
+    """The undo of a drain: something may lie there again."""
+    lvm, group = _group(name, uuid)
+    one = _device(group, device)
+    if one is None or one.allocatable:
+        return Did.ALREADY
+    with Queue(group.uuid).turn():
+        lvm.change("pvchange", "-x", "y", one.path)
     return Did.CHANGED
 
 
@@ -244,7 +260,7 @@ def remove_device(name: str, device: str, *, uuid: str | None = None) -> Did:
     if len(group.devices) == 1:
         raise errors.BrickError(f"{device} is the last device of {name}: destroy the pool instead")
     with Queue(group.uuid).turn():
-        lvm.run("vgreduce", name, one.path)
+        lvm.change("vgreduce", name, one.path)
     _forget([device])
     return Did.CHANGED
 
@@ -272,8 +288,8 @@ def _remove_empty(lvm: Lvm, name: str) -> None:
             f"the volume group {name} still holds {len(held)} volumes ({shown}…): delete them first"
         )
     for pool in group.volumes:
-        lvm.run("lvremove", "-y", f"{name}/{pool}")
-    lvm.run("vgremove", name)
+        lvm.change("lvremove", "-y", f"{name}/{pool}")
+    lvm.change("vgremove", name)
 
 
 def _forget(devices: Sequence[str] | set[str]) -> Did:
@@ -281,5 +297,5 @@ def _forget(devices: Sequence[str] | set[str]) -> Did:
     present = [device for device in sorted(devices) if os.path.exists(device)]
     mine = [member for member in members(present) if not member.group] if present else []
     for member in mine:
-        Lvm([member.path]).run("pvremove", member.path)
+        Lvm([member.path]).change("pvremove", member.path)
     return Did.CHANGED if mine else Did.ALREADY

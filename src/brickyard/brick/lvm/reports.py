@@ -7,7 +7,7 @@ report that began after the call: those who call while one runs wait for the nex
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from brickyard.brick.lvm import tags
@@ -74,6 +74,12 @@ class Group:
     def rounded(self, size_bytes: int) -> int:
         """The size that a volume gets that is to have `size_bytes`: whole extents."""
         return -(-size_bytes // self.extent_bytes) * self.extent_bytes
+
+
+def mirrored(free_bytes: Iterable[int]) -> int:
+    """What can be kept twice, on two devices, where each has so much room."""
+    free = list(free_bytes)
+    return min(sum(free) // 2, sum(free) - max(free, default=0))
 
 
 def read(lvm: Lvm, name: str) -> Group:

@@ -16,7 +16,7 @@ from functools import partial
 
 from brickyard.brick import images, steps, wipe
 from brickyard.brick.driver import Progress
-from brickyard.brick.lvm import copying, tags
+from brickyard.brick.lvm import copying, reports, tags
 from brickyard.brick.lvm.command import InUse
 from brickyard.brick.lvm.reports import Group, Volume
 from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, Volumes, size_of
@@ -89,8 +89,8 @@ class ThickDriver:
         """What a volume can still get. A mirror needs its two halves on two devices."""
         if not self._raid1:
             return group.free_bytes
-        free = [device.free_bytes for device in group.devices if device.allocatable]
-        return min(sum(free) // 2, sum(free) - max(free, default=0)) // group.extent_bytes * group.extent_bytes
+        room = reports.mirrored(device.free_bytes for device in group.devices if device.allocatable)
+        return room // group.extent_bytes * group.extent_bytes
 
     def list(self) -> Iterable[Found]:
         group = self._volumes.look()

@@ -11,32 +11,19 @@ still the brick for that moment, the new one gets the name, and the old one goes
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 from brickyard.brick import images, steps
 from brickyard.brick.driver import Progress
-from brickyard.brick.lvm import groups, pending, tags
+from brickyard.brick.lvm import groups, growing, pending, tags
 from brickyard.brick.lvm.command import Exists, InUse, Lvm
+from brickyard.brick.lvm.growing import Limits
 from brickyard.brick.lvm.reports import Group, Volume
 from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, YOUNG_S, Volumes
 from brickyard.core import errors
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
-from brickyard.core.sizes import MIB
-
-METADATA_STEP_BYTES = 16 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When nothing more is promised, and how the pool grows before that; all in percent."""
-
-    data_percent_max: int = 90
-    metadata_percent_max: int = 80
-    autoextend_threshold: int = 75
-    autoextend_percent: int = 0  # of the pool's size at a time; 0: never
-    autoextend_keep_bytes: int = 0  # of the group, left alone
 
 
 class ThinDriver:
@@ -84,7 +71,7 @@ class ThinDriver:
                 f"the pool {self._volumes.place(pool)} hands out blocks with what their last owner wrote: "
                 f"lvchange -Zy {self._volumes.place(pool)}"
             )
-        self._awake(group)
+        self._settle(group)
 
     def _pool(self, group: Group) -> Volume:
         pool = group.volumes.get(self._pool_name)
@@ -105,10 +92,22 @@ class ThinDriver:
                 group = self._volumes.look()  # fresh, since a device may have come back a moment ago
                 if self._pool(group).data_percent is None:
                     self._volumes.change("lvchange", "-ay", "-K", self._volumes.place(pool))
-                    pending.settle(self._volumes, self._pool_name, Lvm([device.path for device in group.devices]))
+                    pending.settle(self._volumes, self._pool_name)
                     group = self._volumes.look()
             pool = self._pool(group)
         return group, pool
+
+    def _settle(self, group: Group) -> Did:
+        """What a command has left that was killed is brought to its end, see `pending`."""
+        self._awake(group)
+        return pending.settle(self._volumes, self._pool_name)
+
+    def _matched(self, group: Group, label: Label, source: str, size_bytes: int, *, exact: bool) -> Did:
+        """ALREADY, once that is true of the pool in the kernel as well; BrickMismatch."""
+        there = self._volumes.owned(group, label.name)
+        did = self._volumes.matched(there, label, source, group.rounded(size_bytes), exact=exact)
+        self._settle(group)
+        return did
 
     def usage(self) -> Usage:
         group = self._volumes.look()
@@ -154,8 +153,7 @@ class ThinDriver:
                         pass
                 group = volumes.look()
                 if name in group.volumes and not self._remove_unfinished(group, name):
-                    there = volumes.owned(group, name)
-                    return volumes.matched(there, label, "", group.rounded(size_bytes), exact=True)
+                    return self._matched(group, label, "", size_bytes, exact=True)
                 group = volumes.look()
             raise errors.BrickError(f"{name} comes and goes in {group.name}: look who else makes it, then repeat")
 
@@ -185,8 +183,13 @@ class ThinDriver:
             return Did.CHANGED
 
     def open(self, name: str) -> Connection:
-        self._awake(self._volumes.reports.recent(YOUNG_S))
-        connection = self._volumes.open(name)
+        group, _ = self._awake(self._volumes.reports.recent(YOUNG_S))
+        try:
+            connection = self._volumes.open(name)
+        except errors.ToolFailed:
+            if self._settle(group) is Did.ALREADY:
+                raise
+            connection = self._volumes.open(name)
         assert connection is not None  # a thin volume is always ready
         return connection
 
@@ -202,8 +205,7 @@ class ThinDriver:
             group = volumes.look()
             there = group.volumes.get(name)
             if there is not None and not there.tags.making:
-                wanted = group.rounded(size_bytes)
-                return volumes.matched(volumes.owned(group, name), label, source, wanted, exact=False)
+                return self._matched(group, label, source, size_bytes, exact=False)
             origin = volumes.whole(group, source)
             size_bytes = max(group.rounded(size_bytes), origin.size_bytes)
             self._check_room(group, size_bytes)
@@ -248,8 +250,7 @@ class ThinDriver:
             group = volumes.look()
             there = group.volumes.get(name)
             if there is not None and not there.tags.making:
-                wanted = group.rounded(size_bytes)
-                return volumes.matched(volumes.owned(group, name), label, "image", wanted, exact=False)
+                return self._matched(group, label, "image", size_bytes, exact=False)
             images.check_import(path, format, size_bytes)
             self._check_room(group, size_bytes)
             self._remove_unfinished(group, name)
@@ -285,32 +286,32 @@ class ThinDriver:
 
     def autoextend(self) -> Did:
         """Let the pool grow, if it is full to the threshold, into what the group has free beyond what is to be kept."""
-        group, pool = self._awake(self._volumes.look())
-        limits, did = self._limits, Did.ALREADY
-        if limits.autoextend_percent == 0 or group.missing:
-            return did
-        free = max(0, group.free_bytes - limits.autoextend_keep_bytes) // (2 if self._raid1 else 1)
-        # The metadata first: it is small, and a pool without room for it cannot even delete.
-        data_at = min(limits.autoextend_threshold, limits.data_percent_max)
-        metadata_at = min(limits.autoextend_threshold, limits.metadata_percent_max)
-        if (pool.metadata_percent or 0) >= metadata_at and free >= METADATA_STEP_BYTES * 2:
-            more = max(METADATA_STEP_BYTES, pool.metadata_bytes * limits.autoextend_percent // 100)
-            more = min(group.rounded(more), free // 2 // group.extent_bytes * group.extent_bytes)
-            self._volumes.change("lvextend", "--poolmetadatasize", f"+{more}b", self._volumes.place(pool))
-            free, did = free - 2 * more, Did.CHANGED
-        more = min(group.rounded(pool.size_bytes * limits.autoextend_percent // 100), free)
-        more = more // group.extent_bytes * group.extent_bytes
-        if (pool.data_percent or 0) >= data_at and more > 0:
-            self._volumes.change("lvextend", "-L", f"+{more}b", self._volumes.place(pool))
-            did = Did.CHANGED
-        return did
+        if self._limits.autoextend_percent == 0:
+            return Did.ALREADY
+        with self._alone() as (group, pool):
+            if group.missing:
+                return Did.ALREADY
+            return growing.when_due(self._volumes, group, pool, self._limits, raid1=self._raid1)
+
+    def grow_onto(self, device: str) -> Did:
+        with self._alone() as (group, pool):
+            self._volumes.check_changeable(group)
+            return growing.onto(self._volumes, group, pool, self._limits, device, raid1=self._raid1)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[tuple[Group, Volume]]:
+        """The pool as it is now, which nobody else lets grow meanwhile. Who holds a brick may wait for this, and never
+        the other way round."""
+        with self._volumes.queue().brick_lock(self._pool_name):
+            yield self._awake(self._volumes.look())
 
     def _check_room(self, group: Group, size_bytes: int) -> None:
         """NoSpace if the pool is really too full to promise more, whatever the promises add up to."""
         self._volumes.check_changeable(group)
         group, pool = self._awake(group)
-        if self._full(pool) and self.autoextend() is Did.CHANGED:
-            pool = self._pool(self._volumes.look())
+        if self._full(pool) and self._limits.autoextend_percent:
+            self.autoextend()
+            pool = self._pool(self._volumes.look())  # somebody else may have been faster
         if full := self._full(pool):
             raise errors.NoSpace(
                 f"the thin pool {self._volumes.place(pool)} is {full}: nothing more is promised; delete something, or "

@@ -11,7 +11,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 
-from brickyard.brick import steps
 from brickyard.brick.lvm import groups, reports, tags
 from brickyard.brick.lvm.command import InUse, Lvm, MissingDevice
 from brickyard.brick.lvm.queue import Queue
@@ -143,15 +142,18 @@ class Volumes:
     # changing ---------------------------------------------------------------------------------------------------
 
     def change(self, sub: str, *arguments: str) -> None:
-        """One change of the group's metadata, in its turn; it is on the disks when this returns. LVM writes past the
-        cache of the kernel and never flushes that of the disk: a power cut would take back what was answered, or would
-        keep what a wipe has written and lose the tag that says so."""
-        lvm = self._door()
-        with self.queue().turn():
+        """One change of the group's metadata, in its turn; it is on the disks when this returns."""
+        with self.turn() as lvm:
             lvm.run(sub, *arguments)
         if sub != "lvchange" or not {"-ay", "-an"} & set(arguments):  # those two write nothing
-            for device in lvm.devices:
-                steps.sync(device)
+            lvm.flush()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Lvm]:
+        """The group for ourselves, for what `change` cannot say; whoever writes metadata flushes it afterwards."""
+        lvm = self._door()
+        with self.queue().turn():
+            yield lvm
 
     def place(self, volume: Volume | str) -> str:
         return f"{self.name}/{volume if isinstance(volume, str) else volume.name}"
