@@ -34,6 +34,19 @@ def test_a_kept_volume_comes_back_with_the_next_instance(ready):
     ready("instance", "delete", "--volumes", "second")
 
 
+def test_an_instance_is_stopped_and_started(ready):
+    ready("boot", "--flavor", "small", "--image", "tiny", "--local-storage", "1", "nap")
+    assert ready("instance", "stop", "nap").out == "nap stopped\n"
+    assert "stopped" in ready("instance", "list").out
+    assert "to stop it must be active" in ready("instance", "stop", "nap", code=1).err
+    [started] = ready("instance", "start", "nap", "-f", "json").json
+    assert (started["status"], len(started["volumes"])) == ("active", 1)
+    [stopping] = ready("instance", "stop", "--no-wait", "nap", "-f", "json").json
+    assert "stop_instance is done" in ready("flow", "watch", stopping["flow_id"]).out
+    assert ready("instance", "start", "nap").out == "nap started\n"
+    ready("instance", "delete", "--volumes", "nap")
+
+
 def test_boot_need_not_wait(ready):
     made = ready("boot", "--no-wait", "--flavor", "small", "--image", "tiny", "later", "-f", "json").json
     assert made["status"] == "building"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import psutil
 
 IMAGE = "tiny"
 WAIT_S = 90.0
+BUSY = ("building", "starting", "stopping", "deleting")
 CONFIG = """\
 [DEFAULT]
 enabled_backends = fast,bulk,vault
@@ -100,8 +102,12 @@ class Service:
         return self.http.get(f"/v1/instances/{id}/console").text
 
     def settled(self, id: str) -> Any:
-        """The instance when it is neither building nor deleting."""
-        return until(lambda: (i := self.instance(id))["status"] not in ("building", "deleting") and i, "settled")
+        """The instance when nothing is being done to it any more."""
+        return until(lambda: (i := self.instance(id))["status"] not in BUSY and i, "settled")
+
+    def end_guest(self, id: str) -> None:
+        """The guest's process ends by itself."""
+        os.kill(int((self.state / "guests" / id / "pid").read_text()), signal.SIGKILL)
 
     def guests(self) -> list[str]:
         """The command lines of the QEMU processes of this service."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 
@@ -94,11 +93,36 @@ def test_two_guests_share_a_volume_of_a_multiattach_type(service: Service) -> No
 def test_a_guest_that_ends_by_itself_is_stopped_and_can_be_deleted(service: Service) -> None:
     id = service.boot("one", local_storage=[{"size_gib": 1}])
     assert service.settled(id)["status"] == "active"
-    pid = next((service.state / "guests" / id).glob("*pid*")).read_text().strip()
-    os.kill(int(pid), 9)
+    service.end_guest(id)
     until(lambda: service.instance(id)["status"] == "stopped", "the instance is stopped")
     assert service.http.delete(f"/v1/instances/{id}?volumes=delete").status_code == 202
     until(lambda: not service.bricks(), "nothing is left")
+
+
+def test_a_stopped_instance_is_started_with_its_disks_and_what_they_hold(service: Service) -> None:
+    """Twice: once its guest has ended by itself, and once it was stopped, while the service dies."""
+    id = service.boot("one", local_storage=[{"size_gib": 1}])
+    volume = service.settled(id)["volumes"][0]["volume_id"]
+    until(lambda: "brickyard: ready" in service.console(id), "the guest is ready")
+    service.end_guest(id)
+    until(lambda: service.instance(id)["status"] == "stopped", "the instance is stopped")
+    service.post(f"/v1/instances/{id}/start", None)
+    service.kill()
+    service.start()
+    assert service.settled(id)["status"] == "active"
+    until(lambda: service.console(id).count("brickyard: ready") == 2, "the guest is ready again")
+    assert f"disk {volume[:20]} found: written by one" in service.console(id)
+
+    service.post(f"/v1/instances/{id}/stop", None)
+    service.kill()
+    service.start()
+    row = service.settled(id)
+    assert (row["status"], row["fault"], len(row["volumes"])) == ("stopped", None, 1)
+    assert not service.guests()
+    service.post(f"/v1/instances/{id}/start", None)
+    assert service.settled(id)["status"] == "active"
+    until(lambda: service.console(id).count("brickyard: ready") == 3, "the guest is ready for the third time")
+    assert service.get("/v1/audit")["differences"] == []
 
 
 def test_boots_survive_a_killed_service(service: Service) -> None:

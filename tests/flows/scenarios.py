@@ -16,7 +16,7 @@ from brickyard.core import errors
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, flavors, images, schema, snapshots, store, volumes
 from brickyard.flows import attach_volume, create_snapshot, delete_snapshot, detach_volume, engine
-from brickyard.service import audit, instances, manageable, transfers, work
+from brickyard.service import audit, instances, manageable, power, transfers, work
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
@@ -300,6 +300,59 @@ def still_there(site: Site, facts: dict[str, Any]) -> None:
     unbooted(site, facts)
 
 
+def with_stopped_instance(site: Site) -> dict[str, Any]:
+    facts = with_instance(site)
+    node = site.world.nodes["h1"]
+    node.hypervisor.kill(facts["instance"])
+    assert instances.observe(site.db, "h1", node.guests) == [facts["instance"]]
+    assert instance(site, facts).status == "stopped"
+    return facts
+
+
+def started(site: Site, facts: dict[str, Any]) -> None:
+    """With its root disk and all of its volumes, and what it had said before."""
+    booted(site, facts)
+    assert instance(site, facts).fault is None
+    [guest] = site.world.nodes["h1"].guests()
+    with site.db.read() as tx:
+        attached = {a.volume_id for a in attachments.of_instance(tx, facts["instance"])}
+    assert (guest.status, set(guest.serials)) == ("running", {facts["instance"], *attached})
+    assert site.world.nodes["h1"].console(facts["instance"]).count("ready") == 2
+
+
+def not_started(site: Site, facts: dict[str, Any]) -> None:
+    """It is stopped as before, says why, and can be started."""
+    row = instance(site, facts)
+    assert (row.status, row.fault) == ("stopped", "broken on purpose")
+    [guest] = site.world.nodes["h1"].guests()
+    assert guest.status == "stopped"
+    facts["instance"] = power.start(site, ME, facts["instance"]).id
+    site.waker.run_all()
+    assert instance(site, facts).status == "active"
+
+
+def stopped(site: Site, facts: dict[str, Any]) -> None:
+    row = instance(site, facts)
+    assert (row.status, row.fault) == ("stopped", None)
+    [guest] = site.world.nodes["h1"].guests()
+    assert guest.status == "stopped"
+    with site.db.read() as tx:
+        attached = attachments.of_instance(tx, facts["instance"])
+        assert {a.status for a in attached} == {A.ATTACHED}
+        [claim] = tx.execute(sa.select(schema.host_claims))
+    assert (claim.instance_id, len(attached)) == (facts["instance"], 3)
+
+
+def not_stopped(site: Site, facts: dict[str, Any]) -> None:
+    """It is active, or, as the next report of its host finds, stopped after all."""
+    row = instance(site, facts)
+    assert (row.status, row.fault) == ("active", "broken on purpose")
+    node = site.world.nodes["h1"]
+    [guest] = node.guests()
+    instances.observe(site.db, "h1", node.guests)
+    assert instance(site, facts).status == {"running": "active", "stopped": "stopped"}[guest.status]
+
+
 def plug(site: Site, facts: dict[str, Any]) -> None:
     _ignoring(lambda: instances.attach(site, ME, facts["instance"], facts["spare"]))
 
@@ -504,6 +557,20 @@ SCENARIOS = (
         lambda site, facts: instances.delete(site, ME, facts["instance"], with_volumes=False),
         unbooted,
         still_there,
+    ),
+    Scenario(
+        "start_instance",
+        with_stopped_instance,
+        lambda site, facts: power.start(site, ME, facts["instance"]),
+        started,
+        not_started,
+    ),
+    Scenario(
+        "stop_instance",
+        with_instance,
+        lambda site, facts: power.stop(site, ME, facts["instance"]),
+        stopped,
+        not_stopped,
     ),
     Scenario("attach_instance", with_instance, plug, status(("spare", "in-use")), status(("spare", "available"))),
     Scenario("detach_instance", with_instance, unplug, status(("volume", "available")), status(("volume", "in-use"))),

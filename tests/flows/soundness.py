@@ -13,7 +13,18 @@ from brickyard.core.states import FROM_ATTACHMENT, V, from_attachments
 from brickyard.db import schema, store
 from brickyard.service.site import Site
 
-BUSY = {"creating", "deleting", "unmanaging", "extending", "reverting", "restoring", "building", "detaching"}
+BUSY = {
+    "creating",
+    "deleting",
+    "unmanaging",
+    "extending",
+    "reverting",
+    "restoring",
+    "building",
+    "starting",
+    "stopping",
+    "detaching",
+}
 
 
 def rows(site: Site, table: sa.Table) -> list[Any]:
@@ -43,7 +54,9 @@ def check(site: Site, *, settled: bool = True) -> None:
     _check_bricks(site, pools)
     _check_attachments(site)
     instances = {row.id for row in rows(site, schema.instances) if row.status == "active"}
-    assert {guest.id for guest in site.world.nodes["h1"].guests()} == instances
+    guests = site.world.nodes["h1"].guests()
+    assert {guest.id for guest in guests if guest.status != "stopped"} == instances
+    assert {guest.id for guest in guests} <= {row.id for row in rows(site, schema.instances)}
 
 
 def _check_hosts(site: Site) -> None:

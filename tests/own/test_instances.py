@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from brickyard.service import instances
+
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -58,6 +60,67 @@ def test_a_volume_is_plugged_in_and_out_of_a_running_instance(ready):
     path = f"/v1/instances/{instance['id']}/volumes/{volume['id']}"
     ready.json("DELETE", path, status=204)
     ready.json("DELETE", path, status=404)
+
+
+def switch(api, instance, action, ended="done"):
+    """Start or stop an instance, and wait; how it is then."""
+    shown = api.json("POST", f"/v1/instances/{instance['id']}/{action}", status=202)
+    assert shown["status"] == {"start": "starting", "stop": "stopping"}[action]
+    api.done(shown["flow_id"], ended)
+    return api.json("GET", f"/v1/instances/{instance['id']}")
+
+
+def test_an_instance_is_stopped_and_started_with_the_volumes_that_it_has_then(ready):
+    instance = boot(ready, local_storage=[{"size_gib": 1}, {"size_gib": 1}])
+    path, [gone, kept] = f"/v1/instances/{instance['id']}", [one["volume_id"] for one in instance["volumes"]]
+    before = ready.json("GET", "/v1/hosts/h1")
+    stopped = switch(ready, instance, "stop")
+    assert (stopped["status"], stopped["fault"], len(stopped["volumes"])) == ("stopped", None, 2)
+    assert ready.json("GET", "/v1/hosts/h1")["vcpus_claimed"] == before["vcpus_claimed"] == 1
+    assert "active" in ready.fault("POST", f"{path}/stop", status=400)["message"]
+    ready.json("DELETE", f"{path}/volumes/{gone}", status=204)
+    again = switch(ready, instance, "start")
+    assert (again["status"], again["host"], again["fault"]) == ("active", "h1", None)
+    [guest] = ready.site.world.nodes["h1"].guests()
+    assert (guest.status, guest.serials) == ("running", (kept,))
+    assert "stopped" in ready.fault("POST", f"{path}/start", status=400)["message"]
+    assert ready.call("GET", f"{path}/console").text.count("ready") == 2
+    ready.json("POST", f"{path}/volumes", {"volume_id": gone})
+    assert ready.json("GET", "/v1/audit")["differences"] == []
+    ready.fault("POST", f"/v1/instances/{UNKNOWN}/start", status=404)
+    ready.fault("POST", f"/v1/instances/{UNKNOWN}/stop", status=404)
+
+
+def test_an_instance_whose_guest_ended_by_itself_is_started_again(ready):
+    instance = boot(ready, local_storage=[{"size_gib": 1}])
+    node = ready.site.world.nodes["h1"]
+    node.hypervisor.kill(instance["id"])
+    assert instances.observe(ready.site.db, "h1", node.guests) == [instance["id"]]
+    assert ready.json("GET", f"/v1/instances/{instance['id']}")["fault"]
+    started = switch(ready, instance, "start")
+    assert (started["status"], started["fault"]) == ("active", None)
+
+
+def test_an_instance_that_does_not_start_is_stopped_and_says_why(ready):
+    instance = boot(ready, local_storage=[{"size_gib": 1}])
+    switch(ready, instance, "stop")
+    node, pool = ready.site.world.nodes["h1"], instance["volumes"][0]["pool"].partition("@")[2].partition("#")[0]
+    served = node.backends.pop(pool)
+    stopped = switch(ready, instance, "start", "failed")
+    assert stopped["status"] == "stopped"
+    assert f"no backend {pool}" in stopped["fault"]
+    node.backends[pool] = served
+    assert switch(ready, instance, "start")["status"] == "active"
+
+
+def test_an_instance_whose_kernel_was_deleted_is_not_started(ready):
+    instance = boot(ready, local_storage=[{"size_gib": 1}])
+    switch(ready, instance, "stop")
+    ready.json("DELETE", f"/v1/images/{instance['image_id']}", status=204)
+    error = ready.fault("POST", f"/v1/instances/{instance['id']}/start", status=409)
+    assert "boot another one" in error["message"]
+    assert ready.json("GET", f"/v1/instances/{instance['id']}")["status"] == "stopped"
+    ready.done(ready.json("DELETE", f"/v1/instances/{instance['id']}", status=202)["flow_id"])
 
 
 def test_the_console_is_text(ready):
@@ -127,6 +190,8 @@ def test_one_project_never_sees_the_instances_of_another(projects):
     for other in (path, f"{path}/console", flow, f"{flow}/events"):
         bob.fault("GET", other, status=404)
     bob.fault("DELETE", path, status=404)
+    bob.fault("POST", f"{path}/stop", status=404)
+    bob.fault("POST", f"{path}/start", status=404)
     bob.fault("POST", f"{path}/volumes", {"volume_id": UNKNOWN}, 404)
     bob.fault("POST", "/v1/instances", {"name": "i", "flavor": "small", "image": "tiny"}, 404)
     bob.fault(
@@ -138,6 +203,8 @@ def test_one_project_never_sees_the_instances_of_another(projects):
     assert bob.json("GET", "/v1/instances")["instances"] == bob.json("GET", "/v1/flows")["flows"] == []
     bob.fault("GET", "/v1/instances", status=403, params={"all_projects": "true"})
     rob.fault("DELETE", path, status=403)
+    rob.fault("POST", f"{path}/stop", status=403)
+    rob.fault("POST", f"{path}/start", status=403)
     rob.fault("POST", "/v1/instances", {"name": "i", "flavor": "small", "image": "tiny"}, 403)
     assert rob.json("GET", path)["id"] == instance["id"]
     [seen] = admin.json("GET", "/v1/instances", params={"all_projects": "true"})["instances"]

@@ -97,6 +97,8 @@ OPERATIONS: tuple[Operation, ...] = (
     op("POST",   "/instances",               own_instances.boot,     "instance_boot",     {202: "Instance"}, schemas.INSTANCE_BOOT),
     op("GET",    "/instances/{id}",          own_instances.show,     "instance_get",      {200: "Instance"}),
     op("DELETE", "/instances/{id}",          own_instances.delete,   "instance_delete",   {202: "Deletion"}, query=VOLUMES),
+    op("POST",   "/instances/{id}/start",    own_instances.start,    "instance_start",    {202: "Instance"}),
+    op("POST",   "/instances/{id}/stop",     own_instances.stop,     "instance_stop",     {202: "Instance"}),
     op("GET",    "/instances/{id}/console",  own_instances.console,  "instance_console",  {200: None}, query=BYTES, produces=TEXT),
     op("POST",   "/instances/{id}/volumes",  own_instances.attach,   "instance_attach",   {200: "Attachment"}, schemas.INSTANCE_ATTACH),
     op("DELETE", "/instances/{id}/volumes/{volume_id}", own_instances.detach, "instance_detach", {204: None}),

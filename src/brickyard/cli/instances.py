@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -29,7 +29,7 @@ COLUMNS = (
 
 @click.group()
 def instance() -> None:
-    """Instances: list, show, delete, console, attach, detach."""
+    """Instances: list, show, start, stop, delete, console, attach, detach."""
 
 
 @instance.command("list")
@@ -47,6 +47,42 @@ def list_(talk: session.Session, all_projects: bool) -> None:
 def show(talk: session.Session, instance: str) -> None:
     """Show an instance, by name or id, with its volumes."""
     shown(talk, talk.get(f"/v1/instances/{session.instance_id(talk, instance)}"))
+
+
+@instance.command()
+@click.option("--wait/--no-wait", default=True, help="Wait until it runs. Default: --wait.")
+@click.argument("instances", nargs=-1, required=True, metavar="INSTANCE...")
+@session.talks
+def start(talk: session.Session, instances: tuple[str, ...], wait: bool) -> None:
+    """Start stopped instances again, by name or id, with the volumes that they have."""
+    _switch(talk, instances, "start", "started" if wait else "starting", wait=wait)
+
+
+@instance.command()
+@click.option("--wait/--no-wait", default=True, help="Wait until it is off. Default: --wait.")
+@click.argument("instances", nargs=-1, required=True, metavar="INSTANCE...")
+@session.talks
+def stop(talk: session.Session, instances: tuple[str, ...], wait: bool) -> None:
+    """Shut instances down, by name or id; one that does not react is switched off after half a minute."""
+    _switch(talk, instances, "stop", "stopped" if wait else "stopping", wait=wait)
+
+
+def _switch(talk: session.Session, names: Sequence[str], action: str, done: str, *, wait: bool) -> None:
+    """Start or stop instances one after the other, and say of each when it is done."""
+    told = []
+    for name in names:
+        id = session.instance_id(talk, name)
+        found = talk.call("POST", f"/v1/instances/{id}/{action}").json()
+        if wait:
+            flow = steps.quietly(talk, found["flow_id"])
+            if flow["status"] != "done":
+                raise session.Refused(f"{name} could not be {done}: {flow['error']}")
+            found = talk.get(f"/v1/instances/{id}")
+        told.append(found)
+        if talk.form == "table":
+            click.echo(f"{found['name']} {done if wait else f'is {done}'}")
+    if talk.form == "json":
+        tables.say(talk.form, "", told)
 
 
 @instance.command()

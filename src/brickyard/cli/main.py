@@ -12,7 +12,7 @@ import click
 COMMANDS = {
     "boot":        ("brickyard.cli.boot:boot",               "Boot an instance together with its storage."),
     "explain":     ("brickyard.cli.boot:explain",            "Where would it go, and why not elsewhere?"),
-    "instance":    ("brickyard.cli.instances:instance",      "Instances: list, show, delete, console, attach, …"),
+    "instance":    ("brickyard.cli.instances:instance",      "Instances: list, show, start, stop, delete, …"),
     "host":        ("brickyard.cli.hosts:host",              "Hosts: list, show, their disks, set labels, …"),
     "pool":        ("brickyard.cli.pools:pool",              "Storage on hosts: list, show, create, extend, …"),
     "flavor":      ("brickyard.cli.flavors:flavor",          "Flavors: list, show, create, delete."),

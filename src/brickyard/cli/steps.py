@@ -50,7 +50,7 @@ LINES: dict[tuple[str, str], tuple[tuple[str, Callable[[Entry], str]], ...]] = {
 DOING = {
     "volumes": "creating volumes", "boot": "booting", "brick": "making the brick", "grow": "growing the brick",
     "snapshot": "keeping the content", "revert": "reverting", "wipe": "wiping", "delete": "deleting",
-    "destroy": "ending the guest", "drain": "moving the data away",
+    "destroy": "ending the guest", "off": "shutting down", "drain": "moving the data away",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ UNBOUNDED = 10_000  # a file or a pipe has no width: nothing is cut
 COLOURS = {
     "active": "green", "available": "green", "in-use": "green", "done": "green", "up": "green", "yes": "green",
     "building": "yellow", "running": "yellow", "unwinding": "yellow", "queued": "yellow", "deleting": "yellow",
-    "creating": "yellow", "stopped": "yellow", "disabled": "yellow",
+    "creating": "yellow", "starting": "yellow", "stopping": "yellow", "stopped": "yellow", "disabled": "yellow",
     "error": "red", "failed": "red", "down": "red", "error_deleting": "red",
 }  # fmt: skip
 

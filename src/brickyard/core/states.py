@@ -92,7 +92,9 @@ class I(enum.StrEnum):  # noqa: E742 — V, S, A, I: one letter a table
 
     BUILDING = "building"
     ACTIVE = "active"
+    STOPPING = "stopping"
     STOPPED = "stopped"
+    STARTING = "starting"
     DELETING = "deleting"
     ERROR = "error"
     ERROR_DELETING = "error_deleting"
@@ -128,6 +130,8 @@ ATTACHMENT: Mapping[str, Row] = {r.action: r for r in (
 )}
 INSTANCE: Mapping[str, Row] = {r.action: r for r in (
     row("boot",         {None},                     I.BUILDING,   I.ACTIVE,    I.ERROR),
+    row("stop",         {I.ACTIVE},                 I.STOPPING,   I.STOPPED,   I.ACTIVE),
+    row("start",        {I.STOPPED},                I.STARTING,   I.ACTIVE,    I.STOPPED),
     row("delete",       {I.ACTIVE, I.STOPPED, I.ERROR, I.ERROR_DELETING}, I.DELETING, GONE, I.ERROR_DELETING),
 )}
 # fmt: on

@@ -175,17 +175,23 @@ def keep(run: Run, tx: Tx) -> None:
 
 def boot(run: Run) -> None:
     p, winner = run.params, run.data["volumes"]
+    taken = {brick_id: pool["name"] for brick_id, pool in winner["pools"].items()}
+    new = [{**volume, "pool": taken[volume["volume_id"]], "read_only": False} for volume in p["new"]]
+    start_guest(run, winner["host"], taken.get(p["instance_id"]), [*new, *p["existing"]])
+
+
+def start_guest(run: Run, host: str, root_pool: str | None, attached: Sequence[dict[str, Any]]) -> None:
+    """Boot the guest of the parameters `instance_id`, `name`, `vcpus`, `memory_mib` and `image`; `attached`
+    [{volume_id, pool, read_only, multiattach}] are its disks after the root disk, which `root_pool` None says it has
+    none of."""
+    p = run.params
     disks = []
-    if p["root_gib"]:
-        root = pools.parse(winner["pools"][p["instance_id"]]["name"])
-        disks.append(verbs.BrickDisk(root.backend, name_of(Kind.ROOT, p["instance_id"]), p["instance_id"]))
-    for volume in p["new"]:
-        at = pools.parse(winner["pools"][volume["volume_id"]]["name"])
-        disks.append(_disk(at.backend, volume["volume_id"], read_only=False, shared=volume["multiattach"]))
-    for volume in p["existing"]:
-        backend = pools.parse(volume["pool"]).backend
-        shared = volume["multiattach"]
-        disks.append(_disk(backend, volume["volume_id"], read_only=volume["read_only"], shared=shared))
+    if root_pool is not None:
+        backend = pools.parse(root_pool).backend
+        disks.append(verbs.BrickDisk(backend, name_of(Kind.ROOT, p["instance_id"]), p["instance_id"]))
+    for volume in attached:
+        backend, id = pools.parse(volume["pool"]).backend, volume["volume_id"]
+        disks.append(verbs.BrickDisk(backend, name_of(Kind.VOLUME, id), id, volume["read_only"], volume["multiattach"]))
     kernel = initrd = None
     cmdline = ""
     image = p["image"]
@@ -193,7 +199,7 @@ def boot(run: Run) -> None:
         kernel = str(run.world.images / image["files"]["kernel"])
         initrd = str(run.world.images / image["files"]["initrd"]) if "initrd" in image["files"] else None
         cmdline = f"{image['cmdline'] or ''} brickyard.name={p['name']} brickyard.id={p['instance_id']}".strip()
-    run.world.nodes[winner["host"]].boot(
+    run.world.nodes[host].boot(
         verbs.Boot(
             id=p["instance_id"],
             name=p["name"],
@@ -253,10 +259,6 @@ def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str) -> None
         connection_info={"driver_volume_type": "local", "volume_id": volume_id, "attachment_id": attachment_id},
     )
     store.settle(tx, volume_id)
-
-
-def _disk(backend: str, volume_id: str, *, read_only: bool, shared: bool) -> verbs.BrickDisk:
-    return verbs.BrickDisk(backend, name_of(Kind.VOLUME, volume_id), volume_id, read_only, shared)
 
 
 def _failed_hosts(run: Run) -> frozenset[str]:

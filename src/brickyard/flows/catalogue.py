@@ -26,6 +26,8 @@ from brickyard.flows import (
     repair_records,
     repair_remove,
     revert_volume,
+    start_instance,
+    stop_instance,
     unmanage_brick,
 )
 
@@ -45,6 +47,8 @@ FLOWS = {
         relabel_bricks,
         boot_instance,
         delete_instance,
+        start_instance,
+        stop_instance,
         attach_instance,
         detach_instance,
         make_pool,

@@ -301,6 +301,9 @@ class LocalNode:
         )
         return self._hypervisor().boot(guest)
 
+    def stop(self, id: str) -> Did:
+        return self._hypervisor().stop(id)
+
     def destroy(self, id: str) -> Did:
         return self._hypervisor().destroy(id)
 

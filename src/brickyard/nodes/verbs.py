@@ -213,6 +213,10 @@ class Node(Protocol):
 
     def boot(self, boot: Boot) -> Did: ...
 
+    def stop(self, id: str) -> Did:
+        """Shut a guest down, or switch it off where it does not react in time; it can be booted again. ALREADY when it
+        does not run, or is not there."""
+
     def destroy(self, id: str) -> Did: ...
 
     def attach(self, id: str, disk: BrickDisk) -> Did: ...

@@ -161,6 +161,8 @@ RULES: dict[str, str] = {
     "brickyard:instance_get": READER,
     "brickyard:instance_boot": MEMBER,
     "brickyard:instance_delete": MEMBER,
+    "brickyard:instance_start": MEMBER,
+    "brickyard:instance_stop": MEMBER,
     "brickyard:instance_console": MEMBER,
     "brickyard:instance_attach": MEMBER,
     "brickyard:instance_detach": MEMBER,

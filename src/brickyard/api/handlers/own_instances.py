@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from brickyard.api import own_queries
@@ -13,7 +13,8 @@ from brickyard.db import instances as rows
 from brickyard.db import overviews
 from brickyard.db.database import Row, Tx
 from brickyard.db.listing import Query
-from brickyard.service import explanations, instances
+from brickyard.service import explanations, instances, power
+from brickyard.service.site import Caller, Site
 
 KEPT = {"keep": False, "delete": True}
 CONSOLE_BYTES, CONSOLE_BYTES_MAX = 65536, 1024 * 1024
@@ -60,6 +61,26 @@ def delete(request: Request, id: str) -> Reply:
     with request.site.db.read() as tx:
         flow = overviews.newest_flows(tx, [id]).get(id)
     return Reply(202, {"id": id, "flow_id": flow})
+
+
+def start(request: Request, id: str) -> Reply:
+    """Start a stopped instance again, with the disks that it has. Follow it by its flow_id."""
+    return _switched(request, id, "brickyard:instance_start", power.start)
+
+
+def stop(request: Request, id: str) -> Reply:
+    """Shut an instance down; one that does not react is switched off. Follow it by its flow_id."""
+    return _switched(request, id, "brickyard:instance_stop", power.stop)
+
+
+def _switched(request: Request, id: str, rule: str, switch: Callable[[Site, Caller, str], Row]) -> Reply:
+    with request.site.db.read() as tx:
+        row = instances.require(tx, request.caller, id)
+    request.check(rule, row.project_id)
+    row = switch(request.site, request.caller, id)
+    with request.site.db.read() as tx:
+        [shown] = _shown(tx, [row])
+    return Reply(202, shown)
 
 
 def console(request: Request, id: str) -> Reply:

@@ -472,7 +472,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('building', 'active', 'stopped', 'deleting', 'error', 'error_deleting')",
+            "status IN ('building', 'active', 'stopping', 'stopped', 'starting', 'deleting', 'error', 'error_deleting')",
             name=op.f("ck_instances_status"),
         ),
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_instances_host_id")),
