@@ -20,10 +20,10 @@ from typing import Protocol
 
 from brickyard.brick.guard import Guard
 from brickyard.brick.lvm import queue
-from brickyard.core import errors
+from brickyard.core import clock, errors
 from brickyard.core.bricks import Did, Kind, Label
 
-from .write_log import Crash, Entry, Log, crashes
+from .write_log import Crash, Entry, Fingerprint, Log, crashes
 
 MIB = 1024 * 1024
 SIZE, LARGER = 4 * MIB, 8 * MIB
@@ -235,7 +235,7 @@ class Replay:
         self.done = number
 
     @contextlib.contextmanager
-    def crashed(self, crash: Crash, chance: random.Random) -> Iterator[str]:
+    def crashed(self, crash: Crash) -> Iterator[str]:
         """The path of the disk after a power cut, under a name that nothing has seen."""
         self.forward(crash.safe)
         table = f"0 {self.size_bytes // 512} snapshot {self.disks[2]} {self.disks[3]} N 8"
@@ -243,7 +243,7 @@ class Replay:
             with open(path, "r+b", buffering=0) as disk:
                 for number in sorted((*crash.kept, *crash.torn)):
                     if number in crash.torn:
-                        self.log.replay_torn(self.log.entries[number], disk.fileno(), chance)
+                        self.log.replay_torn(self.log.entries[number], disk.fileno(), crash)
                     else:
                         self.log.replay(self.log.entries[number], disk.fileno())
                 os.fsync(disk.fileno())
@@ -264,14 +264,18 @@ def run_states(storage: Storage, disks: Sequence[str], size_bytes: int) -> int:
     """Record the story, and look at states of its steps; the number of states."""
     begin, world, steps = story()
     record(storage, disks, size_bytes, steps, begin)
-    chance = random.Random(SEED)
+    chance, began = random.Random(SEED), clock.monotonic()
     with contextlib.closing(Log(disks[1])) as log:
-        chosen = _chosen(all_states(storage, log, world, steps, chance), chance)
+        found = all_states(storage, log, world, steps, chance)
+        every = in_order([state for states in found for state in states])
+        chosen = different(log, every) if STATES == "all" else _chosen(found, chance)
+        print(f"{len(every)} states, {len(chosen)} of them to look at (seed {SEED})", flush=True)
         replay = Replay(log, disks, size_bytes)
-        for state in chosen:
-            print(f"{state.step.verb}: {state.crash} (seed {SEED})", flush=True)
-            with replay.crashed(state.crash, chance) as disk:
+        for number, state in enumerate(chosen, 1):
+            print(f"{number} {state.step.verb}: {state.crash}", flush=True)
+            with replay.crashed(state.crash) as disk:
                 examine(storage, disk, state, chance)
+    print(f"{len(chosen)} states in {clock.monotonic() - began:.0f} s", flush=True)
     return len(chosen)
 
 
@@ -289,14 +293,24 @@ def all_states(
 
 
 def _chosen(by_step: Sequence[Sequence[State]], chance: random.Random) -> list[State]:
-    """All of them, or some of each step in turn; in the order of the log."""
+    """Some of each step in turn; in the order of the log."""
     orders = [chance.sample(states, len(states)) for states in by_step]
     chance.shuffle(orders)
     deepest = max(len(order) for order in orders)
     found = [order[n] for n in range(deepest) for order in orders if n < len(order)]
-    if STATES != "all":
-        found = found[: int(STATES)]
-    return in_order(found)
+    return in_order(found[: int(STATES)])
+
+
+def different(log: Log, states: Sequence[State]) -> list[State]:
+    """One of those in which the disk holds the same, and of these the one of which most is promised: zeros written over
+    zeros, or a write that is not the last one to its place, make no state of their own."""
+    fingerprint, found = Fingerprint(log), dict[tuple[str, int], State]()
+    for state in states:
+        key = state.step.verb, fingerprint.after(state.crash)
+        other = found.get(key)
+        if other is None or (other.acknowledged, not other.crash.sampled) < (state.acknowledged, not state.crash.sampled):  # fmt: skip # noqa: E501
+            found[key] = state
+    return in_order(list(found.values()))
 
 
 def in_order(states: Sequence[State]) -> list[State]:
@@ -318,7 +332,7 @@ def examine(storage: Storage, disk: str, state: State, chance: random.Random) ->
         _check_list(driver, others, step, acknowledged=state.acknowledged)
         for name in chance.sample(sorted(others), 1):
             assert others[name].is_held_by(content(driver, name)), f"{name} has changed"
-        if chance.random() < 0.7:
+        if not state.crash.sampled or chance.random() < 0.5:  # or it is deleted as it is
             _check_repeat(driver, step, step.world(world))
         for name in sorted({*world, step.subject.name}):
             driver.delete(name)

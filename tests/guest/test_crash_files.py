@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Callable
@@ -51,8 +52,10 @@ class Files:
         return False
 
 
-@pytest.mark.parametrize("system", ["xfs", "ext4"])
-@pytest.mark.parametrize("driver", ["raw", "qcow2"])
+@pytest.mark.parametrize(
+    ("driver", "system"),
+    [*itertools.product(("raw", "qcow2"), ("xfs", "ext4")), pytest.param("vdi", "xfs", marks=pytest.mark.thorough)],
+)
 def test_every_moment_of_every_verb_can_be_the_last(
     disks: Callable[[int], list[str]], system: str, driver: str
 ) -> None:

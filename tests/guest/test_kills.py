@@ -30,10 +30,11 @@ pytestmark = pytest.mark.guest
 GROUP = "kills"
 WORKER = "BRICKYARD_WORKER"  # in the environment of a worker and of all that it starts
 WAIT_S = 60.0  # for commands of a killed worker
+ROUNDS = os.environ.get("BRICKYARD_ROUNDS")  # read now: while a test runs, nothing of ours is in the environment
 
 
 def rounds(usual: int) -> int:
-    return int(os.environ.get("BRICKYARD_ROUNDS", usual))
+    return int(ROUNDS or usual)
 
 
 # the world of one pool -------------------------------------------------------------------------------------------
@@ -42,8 +43,8 @@ def rounds(usual: int) -> int:
 class Pool:
     """A volume with twos, its snapshot with ones, and whatever a worker was doing when it was killed."""
 
-    def __init__(self, make: Callable[[], Guard], left: Callable[[], list[str]], lasts_s: float) -> None:
-        self.make, self.left, self.lasts_s = make, left, lasts_s
+    def __init__(self, make: Callable[[], Guard], left: Callable[[], list[str]]) -> None:
+        self.make, self.left = make, left
         self.source, self.target = crashing.volume(), crashing.volume()
         self.kept, self.other = crashing.snapshot_of(self.source), crashing.snapshot_of(self.target)
         driver = make()
@@ -52,26 +53,32 @@ class Pool:
         crashing.fill(driver, self.source.name, 1)
         driver.snapshot(self.source.name, self.kept)
         crashing.fill(driver, self.source.name, 2)
+        began = clock.monotonic()
+        self.turn(driver, copied=True)
+        self.lasts_s = clock.monotonic() - began
 
     def work(self, driver: Guard, chance: random.Random) -> None:
         """Verbs without an end, each as a flow would call it: whatever is there of it, it is called again."""
-        source, target, other = self.source.name, self.target, self.other
         while True:
-            driver.delete(other.name)
-            driver.delete(target.name)
-            if chance.random() < 0.5:
-                driver.create(target, LARGER)
-            else:
-                driver.clone(source, target, SIZE)
-            driver.snapshot(target.name, other)
-            driver.grow(target.name, LARGER)
-            driver.revert(target.name, other.name)
-            driver.revert(source, self.kept.name)
-            driver.open(source)
-            driver.close(source)
+            self.turn(driver, copied=chance.random() < 0.5)
+
+    def turn(self, driver: Guard, *, copied: bool) -> None:
+        source, target, other = self.source.name, self.target, self.other
+        driver.delete(other.name)
+        driver.delete(target.name)
+        if copied:
+            driver.clone(source, target, SIZE)
+        else:
+            driver.create(target, LARGER)
+        driver.snapshot(target.name, other)
+        driver.grow(target.name, LARGER)
+        driver.revert(target.name, other.name)
+        driver.revert(source, self.kept.name)
+        driver.open(source)
+        driver.close(source)
 
     def kill_one(self, chance: random.Random) -> None:
-        """A worker, until its moment has come."""
+        """A worker, until its moment has come: some time in its first turn, or just after."""
         child = os.fork()
         if child == 0:
             os.environ[WORKER] = "1"
@@ -81,7 +88,7 @@ class Pool:
                 traceback.print_exc()
             finally:
                 os._exit(1)
-        select.select([], [], [], chance.uniform(0.0, self.lasts_s))
+        select.select([], [], [], chance.uniform(0.0, 1.1 * self.lasts_s))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the worker ended by itself: a verb failed"
@@ -156,7 +163,7 @@ def loops() -> list[str]:
 
 def kill_rounds(pools: list[Pool], number: int, *, content_every: int, repeat_every: int) -> None:
     before = loops()
-    chance = random.Random(crashing.SEED)
+    chance, began = random.Random(crashing.SEED), clock.monotonic()
     print(f"{number} rounds, BRICKYARD_SEED={crashing.SEED}", flush=True)
     for round_ in range(1, number + 1):
         pool = pools[round_ % len(pools)]
@@ -176,6 +183,7 @@ def kill_rounds(pools: list[Pool], number: int, *, content_every: int, repeat_ev
         pool.check_repeat()
         pool.check_end()
     assert loops() == before
+    print(f"{number} rounds in {clock.monotonic() - began:.0f} s", flush=True)
 
 
 # files -----------------------------------------------------------------------------------------------------------
@@ -203,7 +211,7 @@ def test_a_killed_process_leaves_files_in_order(xfs: Path) -> None:
         def left() -> list[str]:
             return [name for name in os.listdir(path) if name != ".lock"]
 
-        return Pool(lambda: brick.load(driver, {"path": str(path)}), left, 0.2 if driver == "raw" else 2.0)
+        return Pool(lambda: brick.load(driver, {"path": str(path)}), left)
 
     pools = [pool(driver) for driver in ("raw", "qcow2", "vdi")]
     kill_rounds(pools, rounds(30), content_every=4, repeat_every=7)
@@ -232,7 +240,7 @@ def test_a_killed_process_leaves_volume_groups_in_order(disks: Callable[[int], l
             rows = crashing.run("lvm", "lvs", "--noheadings", "-o", "lv_name", "--devices", os.path.realpath(device), group)  # fmt: skip # noqa: E501
             return [name for name in rows.split() if name != f"{group}-pool"] + mapped(group)
 
-        return Pool(lambda: brick.load(driver, {"volume_group": group, "devices": device}), left, 15.0)
+        return Pool(lambda: brick.load(driver, {"volume_group": group, "devices": device}), left)
 
     parts: list[tuple[str, str]] = []
     try:

@@ -40,16 +40,16 @@ def until(true: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
 class Service:
     """One service in a directory of its own; it can be killed and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, config: str = CONFIG) -> None:
         self.directory = directory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        (directory / "brickyard.conf").write_text(CONFIG)
+        (directory / "brickyard.conf").write_text(config)
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, timeout=WAIT_S)
-        where = ["--state-dir", str(directory / "state"), "--config-file", str(directory / "brickyard.conf")]
-        self.command = [sys.executable, "-m", "brickyard", "serve", "--port", str(port), *where]
+        self.where = ["--state-dir", str(directory / "state"), "--config-file", str(directory / "brickyard.conf")]
+        self.command = [sys.executable, "-m", "brickyard", "serve", "--port", str(port), *self.where]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -5,6 +5,8 @@ scripts/guest run [options] -- COMMAND   boot, run, power off; the exit status i
 scripts/guest start NAME [options]       boot one that stays
 scripts/guest exec NAME -- COMMAND       run in it; this tree is at the same path, read-only
 scripts/guest stop NAME                  end it
+scripts/guest um [options] -- COMMAND    as run, with a kernel that is a process: quicker where there is no KVM,
+                                         for tests of LVM, files and power cuts (see user_mode.py); one processor
 
 Options: --disks N (default 4), --disk-mib MIB (1024), --memory MIB (1536), --cpus N (2), --timeout SECONDS (3600).
 The disks are /dev/vdb, /dev/vdc and so on, empty, with the serials disk1, disk2 and so on, and forgotten afterwards.
@@ -28,6 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import build
+import user_mode
 
 BOOT_S = 300
 ROOM = Path(os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir())) / f"brickyard-guests-{os.getuid()}"
@@ -141,16 +144,18 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "scripts/guest", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("verb", choices=["build", "run", "start", "exec", "stop"])
+    parser.add_argument("verb", choices=["build", "run", "start", "exec", "stop", "um"])
     parser.add_argument("name", nargs="?", default=f"run-{os.getpid()}")
     for name, default in (("disks", 4), ("disk-mib", 1024), ("memory", 1536), ("cpus", 2), ("timeout", 3600)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args(own)
-    if given.verb in ("run", "exec") and not command:
+    if given.verb in ("run", "exec", "um") and not command:
         parser.error("a command is needed, after --")
     if given.verb == "build":
         print(build.built())
         return 0
+    if given.verb == "um":
+        return user_mode.run(command, disks=given.disks, disk_mib=given.disk_mib, memory_mib=given.memory)
     directory = ROOM / given.name
     if given.verb in ("run", "start"):
         if directory.exists():

@@ -22,6 +22,7 @@ SUPER = struct.Struct("<QQQI")  # magic, version, entries, bytes of a sector
 ENTRY = struct.Struct("<QQQQ")  # sector, sectors, flags, bytes of data behind a mark
 PIECE_BYTES = 4 * 1024 * 1024
 TORN_BYTES = 512  # what a disk writes wholly or not at all
+ZEROS = bytes(TORN_BYTES)
 
 
 class Flag(enum.IntFlag):
@@ -99,14 +100,21 @@ class Log:
                     raise NoLog(f"the data of {entry} is cut off")
             os.pwrite(disk, content, entry.begin + begin)
 
-    def replay_torn(self, entry: Entry, disk: int, chance: random.Random) -> None:
-        """Only some sectors of it, as when the power goes in the middle."""
-        for begin in range(0, entry.length, TORN_BYTES):
-            if chance.random() < 0.5:
-                content = bytes(TORN_BYTES)
-                if not entry.flags & Flag.DISCARD:
-                    content = os.pread(self._descriptor, TORN_BYTES, entry.at + begin)
-                os.pwrite(disk, content, entry.begin + begin)
+    def replay_torn(self, entry: Entry, disk: int, crash: Crash) -> None:
+        """Only some sectors of it, as when the power goes in the middle: always the same ones for the same crash."""
+        for begin, content in self.sectors(entry, crash):
+            os.pwrite(disk, content, begin)
+
+    def sectors(self, entry: Entry, torn_by: Crash | None = None) -> Iterator[tuple[int, bytes]]:
+        """Where each sector that the entry writes lies on the disk, and its content; of one that is torn, some."""
+        chance = random.Random(str(torn_by)) if torn_by else None
+        for piece, length in _pieces(entry.length):
+            content = bytes(length)
+            if not entry.flags & Flag.DISCARD:
+                content = os.pread(self._descriptor, length, entry.at + piece)
+            for begin in range(0, length, TORN_BYTES):
+                if chance is None or chance.random() < 0.5:
+                    yield entry.begin + piece + begin, content[begin : begin + TORN_BYTES]
 
 
 def _pieces(length: int) -> Iterator[tuple[int, int]]:
@@ -116,16 +124,49 @@ def _pieces(length: int) -> Iterator[tuple[int, int]]:
 @dataclass(frozen=True, slots=True)
 class Crash:
     """The disk after a power cut: the first `safe` entries, those of `kept` (numbers of entries that were in the
-    cache), and a part of those of `torn`."""
+    cache), and a part of those of `torn`. It is `sampled` where chance has said what was kept of the cache."""
 
     safe: int
     kept: tuple[int, ...] = ()
     torn: tuple[int, ...] = ()
+    sampled: bool = False
 
     def __str__(self) -> str:
         shown = [f"with {_short(self.kept)}"] if self.kept else []
         shown += [f"with parts of {_short(self.torn)}"] if self.torn else []
         return ", ".join([f"after {self.safe} entries", *shown])
+
+
+class Fingerprint:
+    """The content of a disk as one number, followed from write to write: the same for the same content. The disk was
+    zeros before the log began."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._sectors: dict[int, int] = {}
+        self._done = self._value = 0
+
+    def after(self, crash: Crash) -> int:
+        """Of the disk as `Replay.crashed` makes it. Only forward: `crash.safe` never falls."""
+        assert crash.safe >= self._done
+        for entry in self._log.entries[self._done : crash.safe]:
+            self._value = _written(self._log.sectors(entry), self._value, self._sectors, self._sectors)
+        self._done = crash.safe
+        value, above = self._value, dict[int, int]()
+        for number in sorted((*crash.kept, *crash.torn)):
+            torn_by = crash if number in crash.torn else None
+            written = self._log.sectors(self._log.entries[number], torn_by)
+            value = _written(written, value, above, self._sectors)
+        return value
+
+
+def _written(sectors: Iterator[tuple[int, bytes]], value: int, above: dict[int, int], base: dict[int, int]) -> int:
+    for begin, content in sectors:
+        now = hash((begin, content)) if content != ZEROS else 0
+        before = above[begin] if begin in above else base.get(begin, 0)
+        above[begin] = now
+        value ^= before ^ now
+    return value
 
 
 def _short(numbers: Sequence[int]) -> str:
@@ -182,5 +223,5 @@ def _states(
         share = chance.choice((0.1, 0.5, 0.9))
         kept = {n for n in free if chance.random() < share} | set(ordered[: chance.randint(0, len(ordered))])
         torn = {chance.choice(free)} if free and chance.random() < 0.3 else set()
-        found.append(Crash(safe, tuple(sorted(kept - torn)), tuple(torn)))
+        found.append(Crash(safe, tuple(sorted(kept - torn)), tuple(torn), sampled=True))
     return found
