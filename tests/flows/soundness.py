@@ -46,7 +46,7 @@ def check(site: Site, *, settled: bool = True) -> None:
     _check_hosts(site)
     if not settled:
         return
-    for table in (schema.volumes, schema.snapshots, schema.instances):
+    for table in (schema.volumes, schema.snapshots, schema.instances, schema.groups, schema.group_snapshots):
         for row in rows(site, table):
             assert row.status not in BUSY, f"{table.name} {row.id} is stuck in {row.status}"
     assert rows(site, schema.reservations) == []

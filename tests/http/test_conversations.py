@@ -107,6 +107,17 @@ def empty(send: Send) -> None:
         found = send("GET", f"/v3/{collection}", headers=headers, json=None, body=None).body
         return [one["id"] for one in found[key]]
 
+    for id in ids("groups", "groups"):
+        for kept in ids("group_snapshots", "group_snapshots"):
+            send("DELETE", f"/v3/group_snapshots/{kept}", headers=headers, json=None, body=None)
+        for _ in range(200):
+            everything = {"delete": {"delete-volumes": True}}
+            action = f"/v3/groups/{id}/action"
+            if send("POST", action, headers=headers, json=everything, body=None).status == 404:
+                break
+            time.sleep(0.05)
+    for id in ids("group_types", "group_types"):
+        send("DELETE", f"/v3/group_types/{id}", headers=headers, json=None, body=None)
     for collection in ("messages", "attachments", "snapshots", "volumes"):
         for id in ids(collection, collection):
             gone = send("DELETE", f"/v3/{collection}/{id}", headers=headers, json=None, body=None)

@@ -54,7 +54,6 @@ SORT_SINCE = {("snapshot", "name"): "3.30", ("snapshot", "display_name"): "3.30"
 LIKE_SINCE = "3.34"
 # what is the same for all of ours: a filter by it matches everything or nothing
 CONSTANT: dict[str, Any] = {
-    "group_id": None,
     "consistencygroup_id": None,
     "migration_status": None,
     "replication_status": None,
@@ -65,6 +64,7 @@ MAX_NUMBER = 2**63 - 1  # of a column
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
+SINGULAR_LINKS = ("volume_types", "group_types", "groups", "group_snapshots")  # volume_type_links, …
 NEWEST_FIRST = (("created_at", "desc"),)
 
 
@@ -99,7 +99,7 @@ def reply(
     if found and query.limit <= (total if total is not None else len(found)):
         rest = {k: v for k, v in request.query.items() if k not in ("marker", "offset")}
         href = f"{request.base}{request.path}?{urlencode({**rest, 'marker': found[-1].id})}"
-        name = "volume_type_links" if key == "volume_types" else f"{key}_links"
+        name = f"{key[:-1]}_links" if key in SINGULAR_LINKS else f"{key}_links"
         body[name] = [{"rel": "next", "href": href}]
     if total is not None:
         body["count"] = total
@@ -107,7 +107,7 @@ def reply(
 
 
 def _all_tenants(resource: str, value: str) -> bool:
-    return True if resource == "attachment" else boolean(value, "all_tenants")
+    return True if resource in ("attachment", "group", "group_snapshot") else boolean(value, "all_tenants")
 
 
 def _number(params: Mapping[str, str], name: str, default: int, most: int | None = None) -> int:

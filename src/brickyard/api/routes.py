@@ -17,6 +17,9 @@ from brickyard.api.handlers import (
     default_types,
     encryptions,
     extensions,
+    group_snapshots,
+    group_types,
+    groups,
     limits,
     manageable,
     messages,
@@ -38,6 +41,9 @@ from brickyard.api.schemas import attachments as attachment_schemas
 from brickyard.api.schemas import clusters as cluster_schemas
 from brickyard.api.schemas import default_types as default_type_schemas
 from brickyard.api.schemas import encryptions as encryption_schemas
+from brickyard.api.schemas import group_snapshots as group_snapshot_schemas
+from brickyard.api.schemas import group_types as group_type_schemas
+from brickyard.api.schemas import groups as group_schemas
 from brickyard.api.schemas import manageable as manageable_schemas
 from brickyard.api.schemas import metadata as metadata_schemas
 from brickyard.api.schemas import qos as qos_schemas
@@ -119,6 +125,23 @@ SNAPSHOT_ACTIONS: Mapping[str, Action] = {
 }
 ATTACHMENT_ACTIONS: Mapping[str, Action] = {
     "os-complete": Action(attachments.complete, "volume:attachment_complete", "3.44"),
+}
+
+GROUPS_ACTIONS: Mapping[str, Action] = {
+    "create-from-src": Action(groups.create_from, "group:create", "3.14", group_schemas.CREATE_FROM),
+}
+GROUP_ACTIONS: Mapping[str, Action] = {
+    "delete": Action(groups.delete, "group:delete", "3.13", group_schemas.DELETE),
+    "reset_status": Action(groups.reset_status, "group:reset_status", "3.20", group_schemas.RESET),
+    "enable_replication": Action(groups.replication, "group:enable_replication", "3.38"),
+    "disable_replication": Action(groups.replication, "group:disable_replication", "3.38"),
+    "failover_replication": Action(groups.replication, "group:failover_replication", "3.38"),
+    "list_replication_targets": Action(groups.replication, "group:list_replication_targets", "3.38"),
+}
+GROUP_SNAPSHOT_ACTIONS: Mapping[str, Action] = {
+    "reset_status": Action(
+        group_snapshots.reset_status, "group:reset_group_snapshot_status", "3.19", group_schemas.RESET
+    ),
 }
 
 
@@ -203,6 +226,27 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/attachments/{id}", attachments.update, f"{ATT}_update", "3.27", attachment_schemas.UPDATE),
     Route("DELETE", "/attachments/{id}", attachments.delete, f"{ATT}_delete", "3.27"),
     Route("POST", "/attachments/{id}/action", actions.dispatcher(ATTACHMENT_ACTIONS), since="3.44"),
+    # groups, and snapshots of them
+    Route("GET", "/groups", groups.index, "group:get_all", "3.13"),
+    Route("POST", "/groups", groups.create, "group:create", "3.13", group_schemas.CREATE),
+    Route("GET", "/groups/detail", groups.detail, "group:get_all", "3.13"),
+    Route("POST", "/groups/action", actions.dispatcher(GROUPS_ACTIONS), since="3.14"),
+    Route("GET", "/groups/{id}", groups.show, "group:get", "3.13"),
+    Route("PUT", "/groups/{id}", groups.update, "group:update", "3.13", group_schemas.UPDATE),
+    Route("POST", "/groups/{id}/action", actions.dispatcher(GROUP_ACTIONS), since="3.13"),
+    Route("GET", "/group_snapshots", group_snapshots.index, "group:get_all_group_snapshots", "3.14"),
+    Route(
+        "POST",
+        "/group_snapshots",
+        group_snapshots.create,
+        "group:create_group_snapshot",
+        "3.14",
+        group_snapshot_schemas.CREATE,
+    ),
+    Route("GET", "/group_snapshots/detail", group_snapshots.detail, "group:get_all_group_snapshots", "3.14"),
+    Route("GET", "/group_snapshots/{id}", group_snapshots.show, "group:get_group_snapshot", "3.14"),
+    Route("DELETE", "/group_snapshots/{id}", group_snapshots.delete, "group:delete_group_snapshot", "3.14"),
+    Route("POST", "/group_snapshots/{id}/action", actions.dispatcher(GROUP_SNAPSHOT_ACTIONS), since="3.19"),
     # messages
     Route("GET", "/messages", messages.index, "message:get_all", since="3.3"),
     Route("GET", "/messages/{id}", messages.show, "message:get", since="3.3"),
@@ -225,6 +269,8 @@ TYPE_ACTIONS = {
 }
 ENCRYPTION = f"{EXT}:volume_type_encryption"
 QOS = f"{EXT}:qos_specs_manage"
+KINDS, ITS_SPECS = "group:group_types", "/group_types/{id}/group_specs"
+SPECS_CREATE, SPEC_UPDATE = group_type_schemas.SPECS_CREATE, group_type_schemas.SPEC_UPDATE
 REASON = service_schemas.DISABLE_WITH_REASON
 ROUTES += (
     # types
@@ -273,6 +319,17 @@ ROUTES += (
     Route("GET", "/qos-specs/{id}/associate", qos.associate, f"{QOS}:update"),
     Route("GET", "/qos-specs/{id}/disassociate", qos.disassociate, f"{QOS}:update"),
     Route("GET", "/qos-specs/{id}/disassociate_all", qos.disassociate_all, f"{QOS}:update"),
+    # group types
+    Route("GET", "/group_types", group_types.index, since="3.11"),
+    Route("POST", "/group_types", group_types.create, f"{KINDS}:create", "3.11", group_type_schemas.CREATE),
+    Route("GET", "/group_types/{id}", group_types.show, since="3.11"),
+    Route("PUT", "/group_types/{id}", group_types.update, f"{KINDS}:update", "3.11", group_type_schemas.UPDATE),
+    Route("DELETE", "/group_types/{id}", group_types.delete, f"{KINDS}:delete", "3.11"),
+    Route("GET", ITS_SPECS, group_types.specs, f"{KINDS}_specs:get_all", "3.11"),
+    Route("POST", ITS_SPECS, group_types.create_specs, f"{KINDS}_specs:create", "3.11", SPECS_CREATE),
+    Route("GET", ITS_SPECS + "/{key}", group_types.spec, f"{KINDS}_specs:get", "3.11"),
+    Route("PUT", ITS_SPECS + "/{key}", group_types.update_spec, f"{KINDS}_specs:update", "3.11", SPEC_UPDATE),
+    Route("DELETE", ITS_SPECS + "/{key}", group_types.delete_spec, f"{KINDS}_specs:delete", "3.11"),
     # quotas and limits
     Route("GET", "/os-quota-sets/{id}", quotas.show),
     Route("GET", "/os-quota-sets/{id}/defaults", quotas.defaults),

@@ -28,19 +28,24 @@ HISTORY: dict[str, str] = {
     "3.7": "Clusters, of which there are none; cluster in services.",
     "3.8": "What lies in the pools: newer names of what lists it and takes it over.",
     "3.10": "Volumes are filtered by group_id.",
+    "3.11": "Group types, and their specs.",
     "3.12": "Volume summary.",
-    "3.13": "group_id in volumes.",
-    "3.14": "group_snapshot_id in snapshots.",
+    "3.13": "Groups; group_id in volumes.",
+    "3.14": "Group snapshots; groups that are made from them or from groups.",
     "3.15": "ETag of volume metadata.",
     "3.16": "A request may name a cluster where it names a host.",
     "3.17": "What lies in the pools is listed by cluster.",
+    "3.19": "The status of a group snapshot is reset.",
+    "3.20": "The status of a group is reset.",
     "3.21": "provider_id in volumes, for administrators.",
     "3.22": "Snapshots are filtered by metadata.",
     "3.23": "Delete a volume with force.",
     "3.24": "Clean up after workers that died.",
+    "3.25": "Groups are shown with their volumes.",
     "3.26": "Freeze, thaw and failover take a cluster.",
     "3.27": "Attachments: create, list, show, update, delete.",
     "3.28": "Pools are filtered.",
+    "3.29": "Group snapshots are filtered, sorted and paged.",
     "3.30": "Snapshots are sorted by name.",
     "3.31": "An unknown filter is an error.",
     "3.32": "Levels of the log.",
@@ -48,6 +53,7 @@ HISTORY: dict[str, str] = {
     "3.34": "Filters that match a part of the text.",
     "3.35": "Pools are filtered by volume type.",
     "3.36": "Metadata in the volume summary.",
+    "3.38": "replication_status in groups, none of which is replicated.",
     "3.39": "Limits of another project, for administrators.",
     "3.40": "Revert a volume to its latest snapshot.",
     "3.41": "user_id in snapshots.",
@@ -62,6 +68,7 @@ HISTORY: dict[str, str] = {
     "3.54": "mode in attachment create.",
     "3.55": "Transfers without snapshots.",
     "3.57": "Projects of transfers.",
+    "3.58": "project_id in groups and group snapshots, for administrators.",
     "3.59": "Transfers are paged and sorted.",
     "3.60": "Volumes are filtered by time.",
     "3.61": "cluster_name in volumes, for administrators.",
@@ -73,27 +80,20 @@ HISTORY: dict[str, str] = {
 }
 
 # Versions in between that change nothing here, and why.
-GROUPS = "There are no groups here."
+GROUPS = "There are no consistency groups here: they are groups of one type, under an older name."
 BACKUPS = "There are no backups here."
 IMAGES = "Volumes are not uploaded as images here."
 NO_EFFECT: dict[str, str] = {
     "3.1": IMAGES,
     "3.6": GROUPS,
     "3.9": BACKUPS,
-    "3.11": GROUPS,
     "3.18": BACKUPS,
-    "3.19": GROUPS,
-    "3.20": GROUPS,
-    "3.25": GROUPS,
-    "3.29": GROUPS,
     "3.37": BACKUPS,
-    "3.38": GROUPS,
     "3.43": BACKUPS,
     "3.46": "Images are not snapshots of volumes here.",
     "3.47": BACKUPS,
     "3.51": BACKUPS,
     "3.56": BACKUPS,
-    "3.58": GROUPS,
     "3.64": "No volume is encrypted here.",
 }
 

@@ -15,6 +15,7 @@ LACKS = {
     "clones": ("copy a volume or a snapshot", "copy the data inside an instance that has both volumes"),
     "revert": ("revert a volume to a snapshot", "create a volume from the snapshot, and use that one"),
     "imports": ("take an image", "use a backend that can, or create an empty volume"),
+    "adopts": ("take over what is there, or give it up", "copy the data to a volume on another backend"),
     "online_extend_support": ("extend a volume in use", "detach it first"),
 }
 

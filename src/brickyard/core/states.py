@@ -87,7 +87,19 @@ class A(enum.StrEnum):
     ERROR_DETACHING = "error_detaching"
 
 
-class I(enum.StrEnum):  # noqa: E742 — V, S, A, I: one letter a table
+class G(enum.StrEnum):
+    """Statuses of groups and of group snapshots, with the names of the wire."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    UPDATING = "updating"
+    IN_USE = "in-use"
+    DELETING = "deleting"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
+
+
+class I(enum.StrEnum):  # noqa: E742 — V, S, A, G, I: one letter a table
     """Instance statuses."""
 
     BUILDING = "building"
@@ -128,6 +140,16 @@ ATTACHMENT: Mapping[str, Row] = {r.action: r for r in (
     row("attach",       {A.RESERVED, A.ATTACHING, A.ATTACHED, A.ERROR_ATTACHING}, A.ATTACHING, A.ATTACHED, A.RESERVED),
     row("detach",       frozenset(A) - {A.DETACHING}, A.DETACHING, GONE,      BEFORE),
 )}
+# A group that is made of others, or goes with what is in it, waits for that: the last of its members ends it.
+GROUP: Mapping[str, Row] = {r.action: r for r in (
+    row("create",       {None},                     G.CREATING,   G.AVAILABLE, G.ERROR),
+    row("update",       {G.AVAILABLE},              G.UPDATING,   BEFORE,      BEFORE, Crash.NONE),
+    row("delete",       {G.AVAILABLE, G.ERROR, G.ERROR_DELETING}, G.DELETING, GONE, G.ERROR_DELETING),
+)}
+GROUP_SNAPSHOT: Mapping[str, Row] = {r.action: r for r in (
+    row("create",       {None},                     G.CREATING,   G.AVAILABLE, G.ERROR),
+    row("delete",       {G.AVAILABLE, G.ERROR, G.ERROR_DELETING}, G.DELETING, GONE, G.ERROR_DELETING),
+)}
 INSTANCE: Mapping[str, Row] = {r.action: r for r in (
     row("boot",         {None},                     I.BUILDING,   I.ACTIVE,    I.ERROR),
     row("stop",         {I.ACTIVE},                 I.STOPPING,   I.STOPPED,   I.ACTIVE),
@@ -139,6 +161,8 @@ INSTANCE: Mapping[str, Row] = {r.action: r for r in (
 # What an administrator may set by hand with os-reset_status; `deleting` is refused, since only a flow may delete.
 RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING, V.UNMANAGING, V.ERROR_UNMANAGING}
 RESETTABLE_SNAPSHOT = frozenset(S)
+RESETTABLE_GROUP = frozenset(G)
+RESETTABLE_GROUP_SNAPSHOT = frozenset(G) - {G.IN_USE}
 
 
 def begin(table: Mapping[str, Row], action: str, now: str | None) -> Row:

@@ -15,7 +15,7 @@ from brickyard.db import columns, database, schema
 from brickyard.db.database import Tx
 
 projects, quotas, quota_classes = schema.projects, schema.quotas, schema.quota_classes
-volumes, snapshots, instances = schema.volumes, schema.snapshots, schema.instances
+volumes, snapshots, instances, groups = schema.volumes, schema.snapshots, schema.instances, schema.groups
 DEFAULT_CLASS = "default"
 
 
@@ -40,10 +40,11 @@ def _used(noun: str, table: sa.Table, is_new: sa.ColumnElement[bool], gib: sa.Co
 USED = sa.union_all(
     _used("volumes", volumes, volumes.c.status == states.V.CREATING, sa.func.sum(volumes.c.size_gib)),
     _used("snapshots", snapshots, snapshots.c.status == states.S.CREATING, sa.func.sum(snapshots.c.size_gib)),
+    _used("groups", groups, groups.c.status == states.G.CREATING, sa.literal(0)),
     _used("growing", volumes, ALWAYS, sa.func.sum(volumes.c.target_gib - volumes.c.size_gib)),
     _used("roots", instances, instances.c.status == states.I.BUILDING, sa.func.sum(instances.c.root_gib)),
 )
-COUNTED = ("volumes", "snapshots")  # the rest only has a size
+COUNTED = ("volumes", "snapshots", "groups")  # the rest only has a size
 BUMP = sa.update(projects).where(projects.c.id == sa.bindparam("project")).values(generation=projects.c.generation + 1)
 OWN = sa.select(quotas.c.resource, quotas.c.hard_limit).where(quotas.c.project_id == sa.bindparam("project"))
 OF_CLASS = sa.select(quota_classes.c.resource, quota_classes.c.hard_limit).where(
@@ -66,7 +67,7 @@ def lock(tx: Tx, project_id: str) -> None:
 
 
 def usage(tx: Tx, project_id: str) -> tuple[Counter[str], Counter[str]]:
-    """(in use, reserved) of a project by resource: volumes, gigabytes, snapshots, and each of them per type.
+    """(in use, reserved) of a project by resource: volumes, gigabytes, snapshots, and each of them per type; groups.
 
     Volumes, snapshots and the root disks of instances count in gigabytes, in GiB, once.
     """

@@ -11,6 +11,9 @@ import sqlalchemy as sa
 from brickyard.core import states
 from brickyard.db.columns import NAME, STATUS, TIME, UUID, count, flag, key, status_in, times
 from brickyard.db.columns import metadata as metadata
+from brickyard.db.schema_groups import group_snapshots as group_snapshots
+from brickyard.db.schema_groups import group_types as group_types
+from brickyard.db.schema_groups import groups as groups
 from brickyard.db.schema_setup import default_types as default_types
 from brickyard.db.schema_setup import encryptions as encryptions
 from brickyard.db.schema_setup import qos_specs as qos_specs
@@ -152,6 +155,7 @@ volumes = sa.Table(
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
     sa.Column("backend_id", sa.Integer, sa.ForeignKey("volume_backends.id"), index=True),
     sa.Column("volume_type_id", UUID, sa.ForeignKey("volume_types.id"), index=True),
+    sa.Column("group_id", UUID, sa.ForeignKey("groups.id"), index=True),
     sa.Column("snapshot_id", UUID),
     sa.Column("source_volid", UUID),
     sa.Column("image_id", UUID),
@@ -183,6 +187,7 @@ snapshots = sa.Table(
     sa.Column("progress", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
     sa.Column("volume_type_id", UUID),
+    sa.Column("group_snapshot_id", UUID, sa.ForeignKey("group_snapshots.id"), index=True),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("fault", sa.Text),
     *times(),

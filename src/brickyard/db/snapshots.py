@@ -62,6 +62,10 @@ def of_volume(tx: Tx, volume_id: str) -> list[Row]:
     return list(tx.execute(WIDE.where(snapshots.c.volume_id == volume_id).order_by(*newest)))
 
 
+def of_group_snapshot(tx: Tx, group_snapshot_id: str) -> list[Row]:
+    return list(tx.execute(WIDE.where(snapshots.c.group_snapshot_id == group_snapshot_id).order_by(snapshots.c.id)))
+
+
 def on_pool(tx: Tx, pool_id: str) -> list[str]:
     """The ids of the snapshots on a pool."""
     return list(tx.scalars(sa.select(snapshots.c.id).where(snapshots.c.pool_id == pool_id)))

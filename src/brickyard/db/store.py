@@ -21,6 +21,8 @@ TABLES: dict[str, tuple[sa.Table, Any]] = {
     "snapshot": (schema.snapshots, states.SNAPSHOT),
     "attachment": (schema.attachments, states.ATTACHMENT),
     "instance": (schema.instances, states.INSTANCE),
+    "group": (schema.groups, states.GROUP),
+    "group_snapshot": (schema.group_snapshots, states.GROUP_SNAPSHOT),
 }
 
 ATTACHMENT_STATUSES = sorted({*states.FROM_ATTACHMENT.values(), states.V.AVAILABLE})
@@ -86,9 +88,13 @@ def begin(
         return
     now = tx.scalar(sa.select(table.c.status).where(table.c.id == id))
     if now is None:
-        raise errors.NotFound(f"{noun.capitalize()} {id} could not be found.")
+        raise errors.NotFound(f"{_called(noun)} {id} could not be found.")
     states.begin(rows, action, now)
-    raise errors.LostRace(f"{noun.capitalize()} {id} {why}.")
+    raise errors.LostRace(f"{_called(noun)} {id} {why}.")
+
+
+def _called(noun: str) -> str:
+    return noun.replace("_", " ").capitalize()
 
 
 def end(tx: Tx, noun: str, id: str, action: str, *, ok: bool, **values: Any) -> bool:
@@ -122,7 +128,7 @@ def force(tx: Tx, noun: str, id: str, status: str) -> None:
     InvalidState while a flow that is not over works on it: that flow ends by itself, done or failed.
     """
     if tx.scalar(_open_flow(id)) is not None:
-        raise errors.InvalidState(f"{noun.capitalize()} {id} is being worked on; wait until its flow has ended.")
+        raise errors.InvalidState(f"{_called(noun)} {id} is being worked on; wait until its flow has ended.")
     reset(tx, noun, id, status)
 
 

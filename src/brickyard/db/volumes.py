@@ -119,6 +119,11 @@ def on_pool(tx: Tx, pool_id: str) -> list[Row]:
     return list(tx.execute(WIDE.where(volumes.c.pool_id == pool_id)))
 
 
+def of_group(tx: Tx, group_id: str) -> list[Row]:
+    """The oldest first."""
+    return list(tx.execute(WIDE.where(volumes.c.group_id == group_id).order_by(volumes.c.created_at, volumes.c.id)))
+
+
 def hosts_of(tx: Tx, ids: Iterable[str], project_id: str | None) -> dict[str, str]:
     """host@backend#pool of some volumes, those that are placed."""
     statement = WIDE.where(volumes.c.id.in_(list(ids)))

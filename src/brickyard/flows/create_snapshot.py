@@ -11,7 +11,7 @@ from typing import Any
 
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, messages, snapshots, store
+from brickyard.db import claims, group_snapshots, messages, snapshots, store
 from brickyard.db.database import Tx
 from brickyard.flows import engine, wiping
 from brickyard.flows.create_volume import give_back
@@ -20,8 +20,17 @@ from brickyard.flows.engine import Act, Commit, Flow, Run
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, snapshot_id: str, volume_id: str, pool: str, pool_id: str, gib: int) -> dict[str, Any]:
-    return {"snapshot_id": snapshot_id, "volume_id": volume_id, "pool": pool, "pool_id": pool_id, "gib": gib}
+def params(
+    *, snapshot_id: str, volume_id: str, pool: str, pool_id: str, gib: int, group_snapshot_id: str | None = None
+) -> dict[str, Any]:
+    return {
+        "snapshot_id": snapshot_id,
+        "volume_id": volume_id,
+        "pool": pool,
+        "pool_id": pool_id,
+        "gib": gib,
+        "group_snapshot_id": group_snapshot_id,
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -58,10 +67,12 @@ def unsnapshot(run: Run) -> None:
 
 def show(run: Run, tx: Tx) -> None:
     store.end(tx, "snapshot", run.params["snapshot_id"], "create", ok=True, progress=100)
+    group_snapshots.settle(tx, run.params.get("group_snapshot_id"))
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     store.end(tx, "snapshot", run.params["snapshot_id"], "create", ok=False, fault=error.message)
+    group_snapshots.settle(tx, run.params.get("group_snapshot_id"))
     messages.insert(
         tx,
         project_id=run.project_id,

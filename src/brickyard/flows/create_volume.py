@@ -14,7 +14,7 @@ from typing import Any
 
 from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, hosts, images, messages, store, volumes
+from brickyard.db import claims, groups, hosts, images, messages, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import engine, places, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
@@ -29,9 +29,10 @@ def params(
     size_gib: int,
     source: dict[str, str] | None,
     ask: dict[str, Any],
+    group_id: str | None = None,
 ) -> dict[str, Any]:
     """`source` is {kind: snapshot | volume | image, id, pool?}; `ask` what placement.Ask takes, as JSON."""
-    return {"volume_id": volume_id, "size_gib": size_gib, "source": source, "ask": ask}
+    return {"volume_id": volume_id, "size_gib": size_gib, "source": source, "ask": ask, "group_id": group_id}
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -40,12 +41,28 @@ def params(
 def place(run: Run, tx: Tx) -> dict[str, Any]:
     volume_id, size_gib = run.params["volume_id"], run.params["size_gib"]
     excluded = frozenset(past["place"]["pool"] for past in run.tried if "place" in past)
-    pool = claim_best(run, tx, to_ask(run.params["ask"], size_gib, excluded), brick_id=volume_id)
+    ask = to_ask(_in_group(run, tx), size_gib, excluded)
+    pool = claim_best(run, tx, ask, brick_id=volume_id)
     row = hosts.find_pool(tx, pool.id)
     if row is None or volumes.find(tx, volume_id) is None:
         raise errors.NotFound(f"Volume {volume_id} or pool {pool.name} could not be found.")
     record_place(tx, volume_id, row)
     return {"pool": pool.name, "pool_id": pool.id}
+
+
+def _in_group(run: Run, tx: Tx) -> dict[str, Any]:
+    """What is asked of the place; a group lies on one pool, which its first volume has chosen."""
+    ask: dict[str, Any] = run.params["ask"]
+    group_id = run.params.get("group_id")
+    if group_id is None:
+        return ask
+    store.hold(tx, "group", group_id)
+    pool = groups.pool_of(tx, group_id, but=run.params["volume_id"])
+    if pool is None:
+        return ask
+    if ask.get("pinned") and pool not in ask["pinned"]:
+        raise errors.NoValidHost(f"The group lies on {pool}, and what the volume is made from does not.")
+    return {**ask, "pinned": [pool]}
 
 
 def unplace(run: Run, tx: Tx) -> None:
@@ -65,11 +82,13 @@ def show(run: Run, tx: Tx) -> None:
     source = run.params["source"] or {}
     facts = {"bootable": True} if source.get("kind") == "image" else {}
     store.end(tx, "volume", run.params["volume_id"], "create", ok=True, fault=None, **facts)
+    groups.settle(tx, run.params.get("group_id"))
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     volume_id = run.params["volume_id"]
     store.end(tx, "volume", volume_id, "create", ok=False, fault=error.message)
+    groups.settle(tx, run.params.get("group_id"))
     action, detail = why(error)
     messages.insert(
         tx,

@@ -15,7 +15,7 @@ from typing import Any
 
 from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import claims, store
+from brickyard.db import claims, groups, store
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
@@ -23,9 +23,24 @@ from brickyard.flows.engine import Act, Commit, Flow, Run
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, volume_id: str, pool: str | None, pool_id: str | None, gib: int, snapshots: list[str]) -> dict[str, Any]:
-    """`pool` None: it was never placed, and there is no brick."""
-    return {"volume_id": volume_id, "pool": pool, "pool_id": pool_id, "gib": gib, "snapshots": snapshots}
+def params(
+    *,
+    volume_id: str,
+    pool: str | None,
+    pool_id: str | None,
+    gib: int,
+    snapshots: list[str],
+    group_id: str | None = None,
+) -> dict[str, Any]:
+    """`pool` None: it was never placed, and there is no brick. `group_id`: it goes with its group."""
+    return {
+        "volume_id": volume_id,
+        "pool": pool,
+        "pool_id": pool_id,
+        "gib": gib,
+        "snapshots": snapshots,
+        "group_id": group_id,
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -52,6 +67,7 @@ def gone(run: Run, tx: Tx) -> None:
         store.end(tx, "snapshot", snapshot, "delete", ok=True)
     claims.release(tx, volume_id)
     store.end(tx, "volume", volume_id, "delete", ok=True)
+    groups.settle(tx, run.params.get("group_id"))
     if run.params["pool_id"]:
         after_commit(tx, lambda: run.world.places.claimed(run.params["pool_id"], -run.params["gib"], -1))
 
@@ -60,6 +76,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     for snapshot in run.params["snapshots"]:
         store.end(tx, "snapshot", snapshot, "delete", ok=False, fault=error.message)
     store.end(tx, "volume", run.params["volume_id"], "delete", ok=False, fault=error.message)
+    groups.settle(tx, run.params.get("group_id"))
 
 
 # definition --------------------------------------------------------------------------------------------------------

@@ -178,6 +178,8 @@ def unmanage_volume(site: Site, caller: Caller, id: str) -> None:
             raise errors.InvalidState(f"Volume {id} is attached or reserved; detach it first.", field="status")
         if store.has_snapshots(tx, id):
             raise errors.InvalidState(f"Volume {id} has snapshots; delete or unmanage them first.", field="status")
+        if row.group_id is not None:
+            raise errors.InvalidState(f"Volume {id} is in group {row.group_id}; remove it from that first.")
         _begin(tx, "volume", row, volumes.not_a_source(id, []))
         _queue_unmanage(site, caller, tx, Kind.VOLUME, row)
 
@@ -187,6 +189,7 @@ def unmanage_snapshot(site: Site, caller: Caller, id: str) -> None:
         store.hold(tx, "snapshot", id)
         row = snapshot_service.require(tx, caller, id)
         site.policy.check("snapshot_extension:snapshot_unmanage", caller, row.project_id)
+        snapshot_service.check_alone(row)
         _begin(tx, "snapshot", row, volumes.not_a_source(None, [id]))
         _queue_unmanage(site, caller, tx, Kind.SNAPSHOT, row)
 
@@ -195,6 +198,7 @@ def _begin(tx: Tx, noun: str, row: Row, idle: Any) -> None:
     if row.pool_id is None:
         raise errors.InvalidState(f"{noun.capitalize()} {row.id} lies nowhere; delete it.", field="status")
     abilities.check_thawed(tx, row.pool_id)
+    abilities.require(tx, row.pool_id, "adopts", field="status")
     store.begin(tx, noun, row.id, "unmanage", where=idle, why=volume_service.COPIED)
 
 

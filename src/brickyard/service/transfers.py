@@ -32,6 +32,8 @@ def create(site: Site, caller: Caller, volume_id: str, *, name: str | None, no_s
     with site.db.begin() as tx:
         volume = held(tx, caller, volume_id)
         site.policy.check("volume:create_transfer", caller, volume.project_id)
+        if volume.group_id is not None:
+            raise errors.InvalidState(f"Volume {volume_id} is in group {volume.group_id}; remove it from that first.")
         if not no_snapshots:
             _check_snapshots(snapshots.of_volume(tx, volume_id))
         store.begin(tx, "volume", volume_id, "transfer")

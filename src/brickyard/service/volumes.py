@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from brickyard.core.states import S, V
 from brickyard.db import hosts, images, instances, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_volume, delete_volume, extend_volume, revert_volume
-from brickyard.service import abilities, quotas, work, zones
+from brickyard.service import abilities, grouping, quotas, work, zones
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
@@ -37,6 +37,7 @@ class NewVolume:
     source_volid: str | None = None
     image_id: str | None = None
     hints: Mapping[str, Any] = field(default_factory=dict)
+    group_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,53 +56,60 @@ class Origin:
 
 def create(site: Site, caller: Caller, new: NewVolume) -> Row:
     """Insert the volume, `creating`, with its flow."""
+    with site.db.begin() as tx:
+        return create_in(site, caller, tx, new)
+
+
+def create_in(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Row:
+    """`create` in a transaction that does more."""
     given = [name for name in SOURCES if getattr(new, name)]
     if len(given) > 1:
         raise errors.Invalid(f"At most one of {', '.join(SOURCES)} may be given, and not {' and '.join(given)}.")
     id = str(uuid.uuid4())
-    with site.db.begin() as tx:
-        origin = _origin(site, caller, tx, new)
-        size_gib = new.size_gib if new.size_gib is not None else (origin.min_gib if origin.source else None)
-        if size_gib is None:
-            raise errors.Invalid("Size must be given when there is no source.", field="size")
-        if size_gib < origin.min_gib:
-            raise errors.Invalid(
-                f"Volume size {size_gib} GiB is smaller than its source, {origin.min_gib} GiB.", field="size"
-            )
-        type_ = _type(site, caller, tx, new, origin)
-        check_type(type_, size_gib)
-        specs = dict(type_.extra_specs) if type_ else {}
-        ask = {
-            "extra_specs": specs,
-            "zones": zones.choose(site, tx, new.availability_zone, origin.zone, specs),
-            "pinned": [origin.pinned] if origin.pinned else [],
-            "needs": NEEDS[origin.source["kind"]] if origin.source else [],
-            **hints(caller, tx, new.hints),
-        }
-        deltas = quota_rules.volume_deltas(size_gib, type_name=type_.name if type_ else None)
-        quotas.take(site, tx, caller.project_id, deltas, size_gib=size_gib)
-        volumes.insert(
-            tx,
-            id=id,
-            project_id=caller.project_id,
-            user_id=caller.user_id,
-            name=new.name,
-            description=new.description,
-            size_gib=size_gib,
-            status=V.CREATING,
-            availability_zone=ask["zones"][0] if len(ask["zones"]) == 1 else site.settings.availability_zone,
-            volume_type_id=type_.id if type_ else None,
-            snapshot_id=new.snapshot_id,
-            source_volid=new.source_volid,
-            image_id=new.image_id,
-            image_metadata=dict(origin.image_metadata),
-            metadata=dict(new.metadata),
-            bootable=origin.bootable,
-            multiattach=is_multiattach(specs),
+    zone = grouping.zone_of_new_member(tx, caller, new.group_id, new.volume_type) or new.availability_zone
+    origin = _origin(site, caller, tx, new)
+    size_gib = new.size_gib if new.size_gib is not None else (origin.min_gib if origin.source else None)
+    if size_gib is None:
+        raise errors.Invalid("Size must be given when there is no source.", field="size")
+    if size_gib < origin.min_gib:
+        raise errors.Invalid(
+            f"Volume size {size_gib} GiB is smaller than its source, {origin.min_gib} GiB.", field="size"
         )
-        params = create_volume.params(volume_id=id, size_gib=size_gib, source=origin.source, ask=ask)
-        work.queue(site, caller, tx, "create_volume", params, resource_id=id, project_id=caller.project_id)
-        return require(tx, caller, id)
+    type_ = _type(site, caller, tx, new, origin)
+    check_type(type_, size_gib)
+    specs = dict(type_.extra_specs) if type_ else {}
+    ask = {
+        "extra_specs": specs,
+        "zones": zones.choose(site, tx, zone, origin.zone, specs),
+        "pinned": [origin.pinned] if origin.pinned else [],
+        "needs": NEEDS[origin.source["kind"]] if origin.source else [],
+        **hints(caller, tx, new.hints),
+    }
+    deltas = quota_rules.volume_deltas(size_gib, type_name=type_.name if type_ else None)
+    quotas.take(site, tx, caller.project_id, deltas, size_gib=size_gib)
+    volumes.insert(
+        tx,
+        id=id,
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        name=new.name,
+        description=new.description,
+        size_gib=size_gib,
+        status=V.CREATING,
+        availability_zone=ask["zones"][0] if len(ask["zones"]) == 1 else site.settings.availability_zone,
+        volume_type_id=type_.id if type_ else None,
+        group_id=new.group_id,
+        snapshot_id=new.snapshot_id,
+        source_volid=new.source_volid,
+        image_id=new.image_id,
+        image_metadata=dict(origin.image_metadata),
+        metadata=dict(new.metadata),
+        bootable=origin.bootable,
+        multiattach=is_multiattach(specs),
+    )
+    params = create_volume.params(volume_id=id, size_gib=size_gib, source=origin.source, ask=ask, group_id=new.group_id)
+    work.queue(site, caller, tx, "create_volume", params, resource_id=id, project_id=caller.project_id)
+    return require(tx, caller, id)
 
 
 def require(tx: Tx, caller: Caller, id: str) -> Row:
@@ -144,9 +152,10 @@ def delete(site: Site, caller: Caller, id: str, *, cascade: bool = False, force:
         store.hold(tx, "volume", id)
         row = require(tx, caller, id)
         site.policy.check("volume:force_delete" if force else "volume:delete", caller, row.project_id)
-        abilities.check_thawed(tx, row.pool_id)
         if store.attachment_statuses(tx, id):
             raise errors.InvalidState(f"Volume {id} is attached or reserved; detach it first.", field="status")
+        if row.group_id is not None:
+            raise errors.InvalidState(f"Volume {id} is in group {row.group_id}; remove it from that first.")
         own = snapshots.of_volume(tx, id)
         others = [snapshot for snapshot in own if snapshot.project_id != row.project_id]
         if others and not (cascade and caller.is_admin):
@@ -158,15 +167,25 @@ def delete(site: Site, caller: Caller, id: str, *, cascade: bool = False, force:
             raise errors.InvalidState(f"Volume {id} has {len(own)} snapshots; delete them first, or use cascade.")
         if force:
             store.force(tx, "volume", id, V.ERROR)
-        for snapshot in own:
-            store.begin(tx, "snapshot", snapshot.id, "delete")
-        idle = volumes.not_a_source(id, [s.id for s in own])
-        store.begin(tx, "volume", id, "delete", where=idle, why=COPIED)
-        gib = row.size_gib + sum(snapshot.size_gib for snapshot in own)
-        params = delete_volume.params(
-            volume_id=id, pool=row.host, pool_id=row.pool_id, gib=gib, snapshots=[s.id for s in own]
-        )
-        work.queue(site, caller, tx, "delete_volume", params, resource_id=id, project_id=row.project_id)
+        begin_delete(site, caller, tx, row, own)
+
+
+def begin_delete(site: Site, caller: Caller, tx: Tx, row: Row, own: Sequence[Row] = ()) -> None:
+    """Begin to delete a volume that is held and may go, with these snapshots of it."""
+    abilities.check_thawed(tx, row.pool_id)
+    for snapshot in own:
+        store.begin(tx, "snapshot", snapshot.id, "delete")
+    idle = volumes.not_a_source(row.id, [s.id for s in own])
+    store.begin(tx, "volume", row.id, "delete", where=idle, why=COPIED)
+    params = delete_volume.params(
+        volume_id=row.id,
+        pool=row.host,
+        pool_id=row.pool_id,
+        gib=row.size_gib + sum(snapshot.size_gib for snapshot in own),
+        snapshots=[s.id for s in own],
+        group_id=row.group_id,
+    )
+    work.queue(site, caller, tx, "delete_volume", params, resource_id=row.id, project_id=row.project_id)
 
 
 def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool) -> None:

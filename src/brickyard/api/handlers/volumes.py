@@ -14,8 +14,8 @@ from brickyard.core import errors
 from brickyard.db import volumes as rows
 from brickyard.service import volumes
 
-# sources and groups of which there are none; clients send their keys with null
-UNSERVED = {"backup_id": "Backup", "group_id": "Group", "consistencygroup_id": "Consistency group"}
+# what there is none of; clients send their keys with null
+UNSERVED = {"backup_id": "Backup", "consistencygroup_id": "Consistency group"}
 
 
 def index(request: Request) -> Reply:
@@ -84,6 +84,7 @@ def create(request: Request) -> Reply:
         source_volid=body.get("source_volid"),
         image_id=image.rpartition("/")[2] if image else None,
         hints=hints,
+        group_id=body.get("group_id") if request.since("3.13") else None,
     )
     row = volumes.create(request.site, request.caller, new)
     return Reply(202, {"volume": views.full(request, row, ())})

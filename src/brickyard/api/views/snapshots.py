@@ -43,7 +43,7 @@ def detailed(request: Request, row: Row) -> dict[str, Any]:
 
 # microversion, field, value
 ADDED: tuple[tuple[str, str, Any], ...] = (
-    ("3.14", "group_snapshot_id", lambda row: None),
+    ("3.14", "group_snapshot_id", lambda row: row.group_snapshot_id),
     ("3.41", "user_id", lambda row: row.user_id),
     ("3.65", "consumes_quota", lambda row: True),
 )

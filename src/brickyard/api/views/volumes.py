@@ -35,6 +35,7 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("3.0", "user_id", "user_id", ""),
     ("3.0", "os-vol-host-attr:host", "host", "in detail, admin"),
     ("3.0", "os-vol-tenant-attr:tenant_id", "project_id", "in detail"),
+    ("3.13", "group_id", "group_id", ""),
     ("3.63", "volume_type_id", "volume_type_id", ""),
 )
 # microversion, field, value in every volume of ours, who sees it
@@ -45,7 +46,6 @@ ALIKE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("3.0", "migration_status", None, "admin"),
     ("3.0", "os-vol-mig-status-attr:migstat", None, "in detail, admin"),
     ("3.0", "os-vol-mig-status-attr:name_id", None, "in detail, admin"),
-    ("3.13", "group_id", None, ""),
     ("3.21", "provider_id", None, "admin"),
     ("3.48", "shared_targets", False, ""),
     ("3.48", "service_uuid", None, ""),

@@ -71,6 +71,22 @@ def upgrade() -> None:
         batch_op.create_index("ix_flows_status_not_before", ["status", "not_before"], unique=False)
 
     op.create_table(
+        "group_types",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("is_public", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("group_specs", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_group_types")),
+        sa.UniqueConstraint("name", name=op.f("uq_group_types_name")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
         "hosts",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -262,6 +278,37 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_table(
+        "groups",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("availability_zone", sa.String(length=255), nullable=True),
+        sa.Column("group_type_id", sa.String(length=36), nullable=False),
+        sa.Column("volume_type_ids", sa.JSON(), nullable=False),
+        sa.Column("group_snapshot_id", sa.String(length=36), nullable=True),
+        sa.Column("source_group_id", sa.String(length=36), nullable=True),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('creating', 'available', 'updating', 'in-use', 'deleting', 'error', 'error_deleting')",
+            name=op.f("ck_groups_status"),
+        ),
+        sa.ForeignKeyConstraint(["group_type_id"], ["group_types.id"], name=op.f("fk_groups_group_type_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_groups")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    with op.batch_alter_table("groups", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_groups_group_type_id"), ["group_type_id"], unique=False)
+        batch_op.create_index("ix_groups_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
+
+    op.create_table(
         "reservations",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("request_id", sa.String(length=36), nullable=False),
@@ -366,6 +413,36 @@ def upgrade() -> None:
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
     )
+    op.create_table(
+        "group_snapshots",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=255), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("group_type_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('creating', 'available', 'updating', 'in-use', 'deleting', 'error', 'error_deleting')",
+            name=op.f("ck_group_snapshots_status"),
+        ),
+        sa.ForeignKeyConstraint(["group_id"], ["groups.id"], name=op.f("fk_group_snapshots_group_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_group_snapshots")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    with op.batch_alter_table("group_snapshots", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_group_snapshots_group_id"), ["group_id"], unique=False)
+        batch_op.create_index(
+            "ix_group_snapshots_project_id_created_at", ["project_id", "created_at", "id"], unique=False
+        )
+
     op.create_table(
         "host_claims",
         sa.Column("instance_id", sa.String(length=36), nullable=False),
@@ -502,6 +579,7 @@ def upgrade() -> None:
         sa.Column("pool_id", sa.String(length=36), nullable=True),
         sa.Column("backend_id", sa.Integer(), nullable=True),
         sa.Column("volume_type_id", sa.String(length=36), nullable=True),
+        sa.Column("group_id", sa.String(length=36), nullable=True),
         sa.Column("snapshot_id", sa.String(length=36), nullable=True),
         sa.Column("source_volid", sa.String(length=36), nullable=True),
         sa.Column("image_id", sa.String(length=36), nullable=True),
@@ -519,6 +597,7 @@ def upgrade() -> None:
             name=op.f("ck_volumes_status"),
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["volume_backends.id"], name=op.f("fk_volumes_backend_id")),
+        sa.ForeignKeyConstraint(["group_id"], ["groups.id"], name=op.f("fk_volumes_group_id")),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_volumes_pool_id")),
         sa.ForeignKeyConstraint(["volume_type_id"], ["volume_types.id"], name=op.f("fk_volumes_volume_type_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
@@ -530,6 +609,7 @@ def upgrade() -> None:
     with op.batch_alter_table("volumes", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_volumes_backend_id"), ["backend_id"], unique=False)
         batch_op.create_index("ix_volumes_created_at", ["created_at", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_group_id"), ["group_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_volumes_pool_id"), ["pool_id"], unique=False)
         batch_op.create_index("ix_volumes_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_volumes_volume_type_id"), ["volume_type_id"], unique=False)
@@ -579,6 +659,7 @@ def upgrade() -> None:
         sa.Column("progress", sa.Integer(), server_default="0", nullable=False),
         sa.Column("pool_id", sa.String(length=36), nullable=True),
         sa.Column("volume_type_id", sa.String(length=36), nullable=True),
+        sa.Column("group_snapshot_id", sa.String(length=36), nullable=True),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
@@ -586,6 +667,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('creating', 'available', 'deleting', 'unmanaging', 'restoring', 'error', 'error_deleting')",
             name=op.f("ck_snapshots_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["group_snapshot_id"], ["group_snapshots.id"], name=op.f("fk_snapshots_group_snapshot_id")
         ),
         sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_snapshots_pool_id")),
         sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("fk_snapshots_volume_id")),
@@ -596,6 +680,7 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("snapshots", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_snapshots_group_snapshot_id"), ["group_snapshot_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_snapshots_pool_id"), ["pool_id"], unique=False)
         batch_op.create_index("ix_snapshots_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_snapshots_volume_id"), ["volume_id"], unique=False)
