@@ -170,6 +170,27 @@ def test_volumes_and_snapshots_come_back_with_owner_size_place_claim_and_quota(s
     site.call("blue", "DELETE", f"/v3/snapshots/{kept['id']}")
 
 
+def test_what_was_given_away_comes_back_to_who_has_it(site: Site) -> None:
+    site.start()
+    volume, stays = site.volume("blue"), site.volume("blue")
+    kept = site.snapshot("blue", volume["id"])
+    offer = site.call("blue", "POST", "/v3/volume-transfers", {"transfer": {"volume_id": volume["id"]}})["transfer"]
+    site.call("red", "POST", f"/v3/volume-transfers/{offer['id']}/accept", {"accept": {"auth_key": offer["auth_key"]}})
+    deadline = time.monotonic() + WAIT_S
+    while any(flow["status"] == "running" for flow in site.call("red", "GET", "/v1/flows")["flows"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    site.lose_the_database()
+    first = site.rebuild()
+    assert (len(first["taken"]), first["notes"]) == (3, [])
+    site.start()
+    assert site.volumes("red").keys() == {volume["id"]}
+    assert site.volumes("blue").keys() == {stays["id"]}
+    assert site.call("red", "GET", f"/v3/snapshots/{kept['id']}")["snapshot"]["status"] == "available"
+    assert site.call("ops", "GET", "/v1/audit") == {"differences": []}
+
+
 def test_what_contradicts_itself_is_told_and_neither_is_taken_or_the_later_one(site: Site) -> None:
     site.start()
     site.lose_the_database()

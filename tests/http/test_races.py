@@ -366,6 +366,17 @@ def test_what_is_accepted_and_made_at_once_is_within_the_quota(projects: World, 
     assert used(projects, "one") == ((1, 1, 2) if heard[0] == 202 else (1, 0, 1))
 
 
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_type_that_gets_an_encryption_and_a_volume_without_one(world: World, round_: int) -> None:
+    """Never are there both: the volume would hold in plain text what its type says is encrypted."""
+    type_id = world.call("POST", "/types", {"volume_type": {"name": "safe"}}).json["volume_type"]["id"]
+    body = {"encryption": {"provider": "luks", "control_location": "front-end"}}
+    make = world.ask("POST", "/volumes", {"volume": {"size": 1, "volume_type": "safe"}})
+    heard = at_once(world.ask("POST", f"/types/{type_id}/encryption", body), make, make)
+    assert (heard[0] == 400 and 202 in heard[1:]) or heard == [200, 400, 400]
+    world.check()
+
+
 def test_whatever_is_asked_at_once_the_world_is_consistent_after(world: World) -> None:
     volume = world.volume()
     host = {"host": "h1"}
