@@ -12,7 +12,7 @@ from typing import Protocol
 
 from brickyard.core import clock, errors
 from brickyard.core.settings import Settings
-from brickyard.daemons import backends, logs, state_dir
+from brickyard.daemons import backends, logs, notify, state_dir
 from brickyard.db import alone, database, flows, hosts, migrate
 from brickyard.db.database import Database
 from brickyard.hypervisor import machine
@@ -78,6 +78,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
     try:
         server.run()
     finally:
+        notify.tell("STOPPING=1")
         reporter.stop()
         worker.stop()
 
@@ -106,6 +107,7 @@ def _ready(settings: Settings, say: Callable[[str], None], started: float) -> No
         auth = "--os-auth-type none --os-endpoint"
     lines.append(f"  client  openstack {auth} {url}/v3 volume list")
     say("\n".join(lines))
+    notify.tell(f"READY=1\nSTATUS=answers on {url}")
 
 
 # the node --------------------------------------------------------------------------------------------------------
