@@ -34,8 +34,7 @@ def create(site: Site, caller: Caller, volume_id: str, *, name: str | None, no_s
         site.policy.check("volume:create_transfer", caller, volume.project_id)
         if volume.group_id is not None:
             raise errors.InvalidState(f"Volume {volume_id} is in group {volume.group_id}; remove it from that first.")
-        if not no_snapshots:
-            _check_snapshots(snapshots.of_volume(tx, volume_id))
+        _check_alone(volume, [] if no_snapshots else snapshots.of_volume(tx, volume_id))
         store.begin(tx, "volume", volume_id, "transfer")
         transfers.forget_volume(tx, volume_id)
         transfers.insert(
@@ -92,7 +91,7 @@ def accept(site: Site, caller: Caller, id: str, key: str) -> Row:
                 field="status",
             )
         own = [] if row.no_snapshots else _held_snapshots(tx, volume.id)
-        _check_snapshots(own)
+        _check_alone(volume, own)
         if caller.project_id != volume.project_id:
             quotas.take(site, tx, caller.project_id, _deltas(site, tx, volume, own), size_gib=volume.size_gib)
         owner = {"project_id": caller.project_id, "user_id": caller.user_id}
@@ -116,8 +115,16 @@ def _held_snapshots(tx: Tx, volume_id: str) -> Sequence[Row]:
     return snapshots.of_volume(tx, volume_id)
 
 
-def _check_snapshots(found: Sequence[Row]) -> None:
-    for snapshot in found:
+def _check_alone(volume: Row, own: Sequence[Row]) -> None:
+    """Neither the volume nor a snapshot that goes with it belongs to something that stays."""
+    if volume.group_id is not None:
+        raise errors.InvalidState(f"Volume {volume.id} is in group {volume.group_id}; remove it from there first.")
+    for snapshot in own:
+        if snapshot.group_snapshot_id is not None:
+            raise errors.InvalidState(
+                f"Snapshot {snapshot.id} belongs to group snapshot {snapshot.group_snapshot_id}; delete that, or offer "
+                "the volume with no_snapshots."
+            )
         if snapshot.status != S.AVAILABLE:
             raise errors.InvalidState(
                 f"Snapshot {snapshot.id} must be available to go with its volume, but is {snapshot.status}; "
