@@ -38,6 +38,21 @@ def figure(devices: str, name: str) -> int:
 # growing ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_pool_is_served_before_its_first_volume_and_after_its_last(take: Take) -> None:
+    [disk] = take(1)
+    groups.create("ours", [disk], thin=True)
+    thin().check()
+    lvm(disk, "vgchange", "-an", "ours")
+    thin().check()
+    label = volume()
+    for did in (Did.CHANGED, Did.ALREADY):
+        assert thin().create(label, SIZE) is did
+    thin().check()
+    thin().delete(label.name)
+    lvm(disk, "vgchange", "-an", "ours")
+    thin().check()
+
+
 def test_a_pool_takes_a_disk_that_was_added_once(take: Take) -> None:
     one, two = take(2)
     groups.create("ours", [one])

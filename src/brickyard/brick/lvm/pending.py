@@ -40,10 +40,16 @@ def settle(volumes: Volumes, pool: str) -> Did:
 
 
 def _transaction_of_kernel(group: str, pool: str) -> str:
-    name = "-".join(part.replace("-", "--") for part in (group, pool)) + "-tpool"
-    words = shell.run(["dmsetup", "status", name], timeout_s=TIMEOUT_S).split()
-    if len(words) <= TRANSACTION or words[2] != "thin-pool":
+    """The kernel's pool has a layer of its own from its first volume on."""
+    plain = "-".join(part.replace("-", "--") for part in (group, pool))
+    status = ""
+    for line in shell.run(["dmsetup", "status", "--target", "thin-pool"], timeout_s=TIMEOUT_S).splitlines():
+        name, _, told = line.partition(": ")
+        if name in (plain, f"{plain}-tpool"):
+            status = told
+    words = status.split()
+    if len(words) <= TRANSACTION or not words[TRANSACTION].isdigit():
         raise errors.BrickError(
-            f"the thin pool {group}/{pool} does not work: {' '.join(words)}; repair it (lvconvert --repair)"
+            f"the thin pool {group}/{pool} does not work: {status or 'not active'}; repair it (lvconvert --repair)"
         )
     return words[TRANSACTION]
