@@ -11,7 +11,7 @@ import pytest
 
 from brickyard.brick import shell
 
-from .service import Service, until
+from .service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -26,14 +26,5 @@ def tiny() -> Path:
 
 @pytest.fixture
 def service(tmp_path: Path, tiny: Path) -> Iterator[Service]:
-    made = Service(tmp_path)
-    made.start()
-    made.prepare(tiny)
-    yield made
-    if made.process is not None and made.process.poll() is not None:
-        made.start()
-    for instance in made.get("/v1/instances")["instances"]:
-        made.http.delete(f"/v1/instances/{instance['id']}")
-    until(lambda: not made.guests(), "every guest has ended")
-    assert made.kill(15) == 0
-    made.http.close()
+    with Service(tmp_path).serving(tiny) as made:
+        yield made

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,41 @@ class Service:
         """The guest's process ends by itself."""
         os.kill(int((self.state / "guests" / id / "pid").read_text()), signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def serving(self, tiny: Path) -> Iterator[Service]:
+        """Started, with a flavor and the tiny image. At the end it must be possible to delete every instance and to end
+        the service in peace; whether it is or not, nothing runs on."""
+        try:
+            self.start()
+            self.prepare(tiny)
+            yield self
+            if self.process is None or self.process.poll() is not None:
+                self.start()
+            for instance in self.get("/v1/instances")["instances"]:
+                self.http.delete(f"/v1/instances/{instance['id']}")
+            until(lambda: not self.guests(), "every guest has ended")
+            assert self.kill(signal.SIGTERM) == 0
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """End whatever runs of this service, at once."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        for guest in self._guests():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                guest.kill()
+        until(lambda: not self.guests(), "every guest was ended")
+        self.http.close()
+
     def guests(self) -> list[str]:
         """The command lines of the QEMU processes of this service."""
-        lines = (" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
-        return [line for line in lines if "qemu-system" in line.partition(" ")[0] and str(self.state) in line]
+        return [" ".join(process.info["cmdline"]) for process in self._guests()]
+
+    def _guests(self) -> list[psutil.Process]:
+        running = [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"]]
+        mine = [process for process in running if str(self.state) in " ".join(process.info["cmdline"])]
+        return [process for process in mine if "qemu-system" in process.info["cmdline"][0]]
 
     def bricks(self) -> list[str]:
         return sorted(p.name for p in (self.state / "bricks").rglob("*") if p.is_file() and p.name != ".lock")

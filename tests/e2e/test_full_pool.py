@@ -40,16 +40,8 @@ def disk(tmp_path: Path) -> Iterator[small.Small]:
 def full(tmp_path: Path, tiny: Path, disk: small.Small) -> Iterator[Service]:
     made = Service(tmp_path)
     made.config.write_text(CONFIG.format(path=disk.path))
-    made.start()
-    made.prepare(tiny)
-    yield made
-    if made.process is None or made.process.poll() is not None:
-        made.start()
-    for instance in made.get("/v1/instances")["instances"]:
-        made.http.delete(f"/v1/instances/{instance['id']}")
-    until(lambda: not made.guests(), "every guest has ended")
-    assert made.kill(15) == 0
-    made.http.close()
+    with made.serving(tiny):
+        yield made
 
 
 def guest(service: Service, id: str) -> tuple[str, tuple[str, ...]]:
