@@ -188,6 +188,7 @@ def osc_with_token(token_service: Service) -> Iterator[OpenStack]:
     client = OpenStack(
         OS_AUTH_TYPE="admin_token",
         OS_ENDPOINT=token_service.endpoint,
+        OS_COMPUTE_ENDPOINT_OVERRIDE=token_service.endpoint,
         OS_TOKEN="guessed",
         OS_VOLUME_API_VERSION="3.67",
     )

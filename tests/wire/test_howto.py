@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import subprocess
 import sys
@@ -12,9 +13,13 @@ from typing import Any
 
 import pytest
 
+from brickyard.db import database, tokens
+
 pytestmark = pytest.mark.wire
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "use-the-openstack-client.md"
 CONSOLE = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
+MAIN = "import sys; from openstackclient.shell import main; sys.exit(main(sys.argv[1:]))"
+SERVER = "3d1e4b6a-16c9-4a54-a6a0-5e8dca1f8a3c"
 EXPORTS = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
@@ -46,7 +51,7 @@ def test_the_environment_is_enough_for_the_command_itself(service: Any, osc: Any
     exported = dict(re.findall(r"export (\w+)=(\S+)", EXPORTS[0]))
     exported["OS_ENDPOINT"] = exported["OS_ENDPOINT"].replace("8776", str(service.port))
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from openstackclient.shell import main; sys.exit(main(sys.argv[1:]))"],
+        [sys.executable, "-c", MAIN],
         input="volume service list\nvolume type list\n",
         env={"PATH": os.environ["PATH"], **exported},
         capture_output=True,
@@ -57,6 +62,40 @@ def test_the_environment_is_enough_for_the_command_itself(service: Any, osc: Any
     # Of a file of commands this client always says 1 at the end, so that only what it shows tells.
     assert "wire@qcow2" in done.stdout, done.stderr
     assert "standard" in done.stdout
+
+
+def test_the_environment_with_a_token_lists_a_volume_that_is_in_use(token_service: Any, osc_with_token: Any) -> None:
+    token = secrets.token_urlsafe()
+    db = database.Database(database.sqlite_url(token_service.state_dir / "brickyard.db"))
+    with db.begin() as tx:
+        tokens.insert(tx, token, user_id="u", project_id="c" * 32, roles=["admin"])
+    db.close()
+    exported = dict(re.findall(r"export (\w+)=(.+)", EXPORTS[1]))
+    exported |= {"OS_TOKEN": token, "OS_ENDPOINT": exported["OS_ENDPOINT"].replace("8776", str(token_service.port))}
+    environ = {key: value.replace("$OS_ENDPOINT", exported["OS_ENDPOINT"]) for key, value in exported.items()}
+    admin = osc_with_token.holding(token)
+    admin("volume type create lent")
+    admin("volume create --size 1 --type lent lent")
+    admin.becomes("volume", "lent", "available")
+    attachment = admin.json("volume attachment create lent --server", SERVER, "--connect", "--host", "wire")["ID"]
+    admin("volume attachment complete", attachment)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "volume", "list"],
+            env={"PATH": os.environ["PATH"], **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "in-use" in done.stdout
+        assert SERVER in done.stdout
+    finally:
+        admin("volume attachment delete", attachment)
+        admin("volume delete lent")
+        admin.vanishes("volume", "lent")
+        admin("volume type delete lent")
 
 
 def test_the_command_of_cinderclient_works(service: Any, osc: Any) -> None:
