@@ -37,6 +37,17 @@ def test_a_flavor_may_imply_local_storage(ready):
     assert [volume["size_gib"] for volume in boot(ready, flavor="implicit")["volumes"]] == [2]
 
 
+def test_local_storage_never_only_seems_to_be_encrypted(ready):
+    type_ = ready.json("POST", "/v3/types", {"volume_type": {"name": "safe"}})["volume_type"]
+    encryption = {"provider": "luks", "control_location": "front-end"}
+    ready.json("POST", f"/v3/types/{type_['id']}/encryption", {"encryption": encryption})
+    storage = [{"size_gib": 1, "volume_type": "safe"}]
+    body = {"name": "i", "flavor": "small", "image": "tiny", "local_storage": storage}
+    assert "no backend here encrypts" in ready.fault("POST", "/v1/instances", body)["message"]
+    assert ready.json("GET", "/v1/instances")["instances"] == []
+    assert ready.json("GET", "/v3/volumes")["volumes"] == []
+
+
 def test_deleting_keeps_the_volumes_unless_asked(ready):
     kept = boot(ready, "a", local_storage=[{"size_gib": 1}])
     assert ready.fault("DELETE", f"/v1/instances/{kept['id']}", params={"volumes": "maybe"})["field"] == "volumes"
