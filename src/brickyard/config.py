@@ -1,8 +1,8 @@
 """Read the configuration: INI files in the form that operators know, into frozen values for everything below.
 
 No file is needed. A problem names the file, the section, the option and what is allowed; an option of another service
-that means nothing here is a warning, and a misspelt option of ours is an error. This is the only module that reads
-files, with oslo.config; `options.py` has the table of what may be in them.
+that means nothing here is a warning, and a misspelt option of ours is an error. `ini.py` reads
+the files; `options.py` has the table of what may be in them.
 """
 
 from __future__ import annotations
@@ -10,99 +10,18 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from oslo_config import cfg, types
-
-from brickyard import options
+from brickyard import ini, options
 from brickyard.brick import registry
 from brickyard.core import errors, fullness, settings
+from brickyard.ini import Files
 
 BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it becomes a part of host@backend#pool, and of a path
 MIB = 1024 * 1024
 GIB = 1024**3
-REFERENCE = re.compile(r"(?<!\$)\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
-REFERENCES_DEEP = 8
-
-
-KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
-    "text": lambda option: str,
-    "number": lambda option: types.Integer(min=_whole(option.minimum), max=_whole(option.maximum)),
-    "ratio": lambda option: lambda text: options.finite(types.Float(min=option.minimum, max=option.maximum)(text)),
-    "flag": lambda option: types.Boolean(),
-    "list": lambda option: lambda text: [name.strip() for name in text.split(",") if name.strip()],
-    "labels": lambda option: options.labels,
-    "port": lambda option: types.Port(min=1),
-    "choice": lambda option: types.String(choices=list(option.choices)),
-    "json": lambda option: options.json_object,
-    "regex": lambda option: options.regex,
-    "database": lambda option: options.database_url,
-}
-
-
-def _whole(limit: float | None) -> int | None:
-    return None if limit is None else int(limit)
-
-
-@dataclass(slots=True)
-class Files:
-    """What the files say, as text, and where each option stands."""
-
-    names: tuple[str, ...]
-    sections: dict[str, dict[str, str]]
-    warnings: list[str] = field(default_factory=list)
-
-    def text(self, section: str, name: str) -> str | None:
-        """An option with the `$references` in it replaced by the options that they name; `$$` is a dollar sign."""
-        text = self.sections.get(section, {}).get(name)
-        for _ in range(REFERENCES_DEEP):
-            if text is None or not REFERENCE.search(text):
-                return None if text is None else text.replace("$$", "$")
-            text = REFERENCE.sub(lambda match: self._referred(section, name, match[1]), text)
-        self.wrong(section, f"{name} refers to itself; write $$ for a dollar sign", name=name)
-
-    def texts(self, section: str) -> dict[str, str]:
-        return {name: self.text(section, name) or "" for name in self.sections.get(section, {})}
-
-    def _referred(self, section: str, name: str, reference: str) -> str:
-        table = options.of_section("DEFAULT")
-        default = table[reference].default if reference in table else None
-        for place in (section, "DEFAULT"):
-            default = self.sections.get(place, {}).get(reference, default)
-        if default is None:
-            self.wrong(
-                section, f"{name} refers to ${reference}, which is not set; write $$ for a dollar sign", name=name
-            )
-        return default
-
-    def value(self, section: str, name: str) -> Any:
-        """The value of an option of the table, or its default; None where that is None."""
-        return value(self._where(section), options.of_section(section)[name], self.text(section, name))
-
-    def wrong(self, section: str, message: str, *, name: str | None = None) -> NoReturn:
-        raise errors.Invalid(f"{self._where(section)} {message}", field=name)
-
-    def _where(self, section: str) -> str:
-        return f"{', '.join(self.names) or 'defaults'}: [{section}]"
-
-
-def value(where: str, option: options.Option, text: str | None) -> Any:
-    """`text` as the option's kind; Invalid, beginning with `where`, unless it is allowed."""
-    if text is None or (text.strip() == "" and option.kind != "json"):
-        text = option.default
-    if text is None:
-        return None
-    try:
-        return KINDS[option.kind](option)(text)
-    except (ValueError, TypeError, RecursionError, re.error) as error:
-        raise errors.Invalid(
-            f"{where} {option.name} is {options.without_password(text)!r}; allowed: {option.allowed}",
-            field=option.name,
-            allowed=option.allowed,
-        ) from error
 
 
 def load(
@@ -111,16 +30,19 @@ def load(
     files: Sequence[Path] = (),
     listen: str | None = None,
     port: int | None = None,
+    broker: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> settings.Settings:
     """Settings from the command line's answers, the environment and the files, in this order of strength."""
     if state_dir is None and environ.get("BRICKYARD_STATE_DIR"):
         state_dir = Path(environ["BRICKYARD_STATE_DIR"])
-    read = _read(files or _usual_files(state_dir, environ))
+    read = ini.read(files or _usual_files(state_dir, environ))
     if state_dir is None:
         state_dir = Path(read.value("DEFAULT", "state_path") or _usual_state_dir(environ))
     state_dir = Path(os.path.abspath(state_dir.expanduser()))
     read.sections.setdefault("DEFAULT", {})["state_path"] = str(state_dir)  # what $state_path means, whoever said it
+    if broker:
+        read.sections["DEFAULT"]["transport_url"] = broker.replace("$", "$$")
     service = _service(read)
     node = _node(read, state_dir, service)
     _unknown(read, {backend.name for backend in node.backends})
@@ -139,6 +61,8 @@ def load(
         database_url=_database_url(read, state_dir),
         node=node,
         service=service,
+        agents=_agents(read),
+        run_node=read.value("agents", "embedded_node"),
         debug=read.value("DEFAULT", "debug"),
         warnings=tuple(dict.fromkeys(read.warnings)),
     )
@@ -157,24 +81,6 @@ def _usual_files(state_dir: Path | None, environ: Mapping[str, str]) -> list[Pat
         return [Path(environ["BRICKYARD_CONFIG"])]
     own = (state_dir or Path(_usual_state_dir(environ)).expanduser()) / "brickyard.conf"
     return [path for path in (own, Path("/etc/brickyard/brickyard.conf")) if path.is_file()][:1]
-
-
-def _read(files: Sequence[Path]) -> Files:
-    """The files one over the other: what a later one says wins."""
-    names = tuple(str(path) for path in files)
-    sections: dict[str, dict[str, str]] = {}
-    for name in names:
-        found: dict[str, dict[str, list[str]]] = {}
-        try:
-            cfg.ConfigParser(name, found).parse()
-        except OSError as error:
-            raise errors.Invalid(f"The configuration file {name} cannot be read: {error.strerror}.") from error
-        except (cfg.ParseError, UnicodeDecodeError) as error:
-            raise errors.Invalid(f"{name} is not a configuration file: {str(error).removeprefix('at ')}") from error
-        for section, values in found.items():
-            texts = {option: values[-1].strip() for option, values in values.items()}
-            sections.setdefault(section, {}).update(texts)
-    return Files(names, sections)
 
 
 def _unknown(read: Files, backends: set[str]) -> None:
@@ -230,6 +136,33 @@ def _service(read: Files) -> settings.Service:
         conductor_threads=default("conductor_threads"),
         receipt_retention_days=default("receipt_retention_days"),
         image_max_bytes=default("image_max_gigabytes") * GIB,
+    )
+
+
+def _agents(read: Files) -> settings.Agents | None:
+    found = read.value("DEFAULT", "transport_url")
+    if found is None:
+        if not read.value("agents", "embedded_node"):
+            read.wrong("agents", "embedded_node is false, and without transport_url there is no other node: set it")
+        return None
+
+    def rabbit(name: str) -> Any:
+        return read.value("oslo_messaging_rabbit", name)
+
+    files = {name: rabbit(f"ssl_{name}") for name in ("ca_file", "cert_file", "key_file")}
+    for name, path in files.items():
+        if path is not None and not Path(path).is_file():
+            said = f"ssl_{name} is {path!r}, and there is no such file"
+            read.wrong("oslo_messaging_rabbit", said, name=f"ssl_{name}")
+    servers, user, password, virtual_host = found
+    tls = settings.Tls(**files) if rabbit("ssl") else None
+    return settings.Agents(
+        broker=settings.Broker(
+            servers, user, password, virtual_host, tls=tls, heartbeat_s=rabbit("heartbeat_timeout_threshold")
+        ),
+        patience_s=read.value("DEFAULT", "rpc_response_timeout"),
+        management_url=read.value("agents", "management_url"),
+        token_ttl_s=read.value("agents", "token_ttl"),
     )
 
 
@@ -348,7 +281,7 @@ def backend(
     if texts.get("max_over_subscription_ratio") == "auto":
         warnings.append(f"{where} max_over_subscription_ratio auto is not used: 1.0 counts")
         texts = {**texts, "max_over_subscription_ratio": "1.0"}
-    values = {option.name: value(where, option, texts.get(option.name)) for option in table.values()}
+    values = {option.name: ini.value(where, option, texts.get(option.name)) for option in table.values()}
     try:
         canonical = registry.canonical(values["volume_driver"])
     except errors.Invalid as error:

@@ -1,7 +1,7 @@
-"""Every option of the configuration file, in one table. `config.py` reads by it; `scripts/docs` prints it.
+"""Every option of the configuration file, in one table. `ini.py` reads by it; `scripts/docs` prints it.
 
 A row is: section, name, kind, default (as text; None: nothing, or found out as the help says), help. Section BACKEND
-stands for each section that `enabled_backends` names. Kinds are the keys of `config.KINDS`.
+stands for each section that `enabled_backends` names. Kinds are the keys of `ini.KINDS`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from brickyard.core import settings
 
@@ -45,6 +46,7 @@ class Option:
             "port": "a port from 1 to 65535",
             "json": "a JSON object",
             "regex": "a regular expression",
+            "broker": "rabbit://user:password@host:port/vhost",
             "database": "sqlite:////absolute/path, postgresql+psycopg://user:password@host/name or "
             "mysql+pymysql://user:password@host/name",
         }.get(self.kind, "text")
@@ -87,8 +89,25 @@ def database_url(text: str) -> str:
     return text
 
 
+def broker_url(text: str) -> tuple[tuple[str, ...], str, str, str]:
+    """Servers as host:port, user, password and virtual host of rabbit://user:password@one:5672,two:5672/vhost."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("rabbit", "amqp", "pyamqp") or parts.query or parts.fragment:
+        raise ValueError("not a broker")
+    servers, user, password = [], "", ""
+    for one in parts.netloc.split(","):
+        account, _, server = one.rpartition("@")
+        if account:
+            user, _, password = (unquote(part) for part in account.partition(":"))
+        found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]+)(?::(\d+))?", server)
+        if found is None or not 0 < int(found[2] or 5672) < 65536:
+            raise ValueError("not a server")
+        servers.append(f"{found[1]}:{found[2] or 5672}")
+    return tuple(servers), user or "guest", password or "guest", unquote(parts.path.removeprefix("/")) or "/"
+
+
 def without_password(text: str) -> str:
-    return re.sub(r"://[^@/]*@", "://…@", text)
+    return re.sub(r"(://|,)[^@/,]*@", r"\1…@", text)
 
 
 def regex(text: str) -> str:
@@ -124,6 +143,16 @@ TABLE: tuple[Option, ...] = (
     Option(DEFAULT, "receipt_retention_days", "number", "365", "Days after which the receipt of a wipe is removed; 0: never.", minimum=0, maximum=36500),
     Option(DEFAULT, "image_max_gigabytes", "number", "64", "The largest image file that is accepted, in GiB.", minimum=1),
     *(Option(DEFAULT, quota_option(name), "number", str(limit), f"Default quota of a project: {name.replace('_', ' ')}; -1 is unlimited.", minimum=-1) for name, limit in settings.QUOTAS.items()),
+    Option(DEFAULT, "transport_url", "broker", None, "The message broker (RabbitMQ), for nodes on other hosts: rabbit://user:password@host:5672/vhost, several servers with commas between them. Default: none, the only node is the one in this process."),
+    Option(DEFAULT, "rpc_response_timeout", "number", "60", "Seconds without a word after which a node that was asked something counts as silent; its work waits until it is back.", minimum=5),
+    Option("oslo_messaging_rabbit", "ssl", "flag", "false", "Whether the broker is reached over TLS. Its certificate is checked, always."),
+    Option("oslo_messaging_rabbit", "ssl_ca_file", "text", None, "Certificates of the authorities that may have signed the broker's. Default: those that the machine trusts."),
+    Option("oslo_messaging_rabbit", "ssl_cert_file", "text", None, "Our own certificate, where the broker wants one."),
+    Option("oslo_messaging_rabbit", "ssl_key_file", "text", None, "The key of that certificate."),
+    Option("oslo_messaging_rabbit", "heartbeat_timeout_threshold", "number", "60", "Seconds after which a connection counts as broken on which nothing comes.", minimum=2, maximum=600),
+    Option("agents", "management_url", "text", None, "The broker's management API, http(s)://user:password@host:15672, with an account that may make accounts: for `brickyard host enroll`."),
+    Option("agents", "token_ttl", "number", "3600", "Seconds for which the token of an enrolment is good.", minimum=60),
+    Option("agents", "embedded_node", "flag", "true", "Whether `brickyard serve` is a node itself. false: all nodes are agents on other hosts."),
     Option("database", "connection", "database", None, "URL of the database: postgresql+psycopg://user:password@host/name or mysql+pymysql://… (also mariadb+pymysql). Default: SQLite, brickyard.db in the state directory."),
     Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults."),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),

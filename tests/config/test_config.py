@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from brickyard import config, options
+from brickyard import config, ini, options
 from brickyard.brick import registry
 from brickyard.core import errors
 from brickyard.core.settings import QUOTAS, Settings
@@ -251,12 +251,12 @@ def test_loopback_has_several_names(load: Load, host: str) -> None:
 
 def test_options_of_other_services_are_warnings(load: Load) -> None:
     settings = load(
-        "[DEFAULT]\nenabled_backends = a\ntransport_url = rabbit://x\nlock_path = $state_path/locks\n"
+        "[DEFAULT]\nenabled_backends = a\nrpc_backend = rabbit\nlock_path = $state_path/locks\n"
         "[keystone_authtoken]\nusername = cinder\n"
         "[a]\nvolume_driver = raw\ntarget_helper = lioadm\nvolume_clear = zero\nacme_speed = 9\n"
     )
     said = "\n".join(settings.warnings)
-    for name in ("transport_url", "lock_path", "target_helper", "volume_clear", "acme_speed"):
+    for name in ("rpc_backend", "lock_path", "target_helper", "volume_clear", "acme_speed"):
         assert name in said
     assert "keystone_authtoken" not in said
     assert "target_helper" not in settings.node.backends[0].options
@@ -331,10 +331,51 @@ def test_noauth_is_the_older_name_of_none(load: Load) -> None:
 
 @pytest.mark.parametrize("option", options.TABLE, ids=lambda option: f"{option.section}.{option.name}")
 def test_every_default_is_allowed_and_every_option_explained(option: options.Option) -> None:
-    config.value("here", option, None)
-    assert option.help.endswith(".") and option.kind in config.KINDS
+    ini.value("here", option, None)
+    assert option.help.endswith(".") and option.kind in ini.KINDS
 
 
 def test_the_command_line_wins(load: Load) -> None:
     settings = load("[DEFAULT]\nosapi_volume_listen_port = 1000\n", listen="127.0.0.3", port=2000)
     assert (settings.listen_host, settings.listen_port) == ("127.0.0.3", 2000)
+
+
+# the broker ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_broker_there_are_no_agents(load: Load) -> None:
+    settings = load("")
+    assert settings.agents is None and settings.run_node
+
+
+def test_the_broker_is_named_as_operators_know_it(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    settings = load(
+        "[DEFAULT]\ntransport_url = rabbit://me:p%40ss@mq1:5671,me:p%40ss@[::1]/storage\nrpc_response_timeout = 30\n"
+        f"[oslo_messaging_rabbit]\nssl = true\nssl_ca_file = {tmp_path}/ca.pem\nheartbeat_timeout_threshold = 20\n"
+        "[agents]\nembedded_node = false\n"
+    )
+    agents = settings.agents
+    assert agents is not None and not settings.run_node and agents.patience_s == 30
+    broker = agents.broker
+    assert (broker.servers, broker.user, broker.password) == (("mq1:5671", "[::1]:5672"), "me", "p@ss")
+    assert (broker.virtual_host, broker.heartbeat_s) == ("storage", 20)
+    assert broker.tls is not None and broker.tls.ca_file == str(tmp_path / "ca.pem")
+    assert "p@ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["mq1", "http://mq1", "rabbit://", "rabbit://u:secret@mq1:0", "rabbit://u:secret@mq1/a?b=c"]
+)
+def test_a_url_that_is_no_broker_is_refused_without_its_password(load: Load, url: str) -> None:
+    said = refusal(load, f"[DEFAULT]\ntransport_url = {url}\n")
+    assert "transport_url" in said and "rabbit://user:password@host:port/vhost" in said and "secret" not in said
+
+
+def test_a_service_without_a_node_needs_a_broker(load: Load) -> None:
+    assert "transport_url" in refusal(load, "[agents]\nembedded_node = false\n")
+
+
+def test_a_certificate_that_is_not_there_is_told(load: Load) -> None:
+    text = "[DEFAULT]\ntransport_url = rabbit://mq1\n[oslo_messaging_rabbit]\nssl = true\nssl_ca_file = /nowhere.pem\n"
+    assert "ssl_ca_file" in refusal(load, text)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from brickyard.api.handlers import (
+    own_agents,
     own_audit,
     own_flavors,
     own_flows,
@@ -72,6 +73,11 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET",    "/hosts/{name}",            own_hosts.show,         "host_get",          {200: "Host"}),
     op("PATCH",  "/hosts/{name}",            own_hosts.update,       "host_update",       {200: "Host"}, schemas.HOST_UPDATE),
     op("GET",    "/hosts/{name}/devices",    own_hosts.devices,      "host_get",          {200: "Devices"}),
+
+    op("GET",    "/agents",                  own_agents.index,       "agent_get",         {200: "Agents"}),
+    op("POST",   "/agents",                  own_agents.enroll,      "agent_enroll",      {201: "Invitation"}, schemas.AGENT_ENROLL),
+    op("POST",   "/agents/credentials",      own_agents.credentials, None,                {200: "Credentials"}, schemas.AGENT_CREDENTIALS, public=True),
+    op("DELETE", "/agents/{host}",           own_agents.dismiss,     "agent_dismiss",     {204: None}),
 
     op("GET",    "/pools",                   own_pools.index,        "pool_get",          {200: "Pools"}),
     op("POST",   "/pools",                   own_pools.create,       "pool_create",       {201: "Pool", 200: "Pool"}, schemas.POOL_CREATE),

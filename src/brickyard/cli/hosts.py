@@ -45,7 +45,7 @@ DEVICES = (
 
 @click.group()
 def host() -> None:
-    """Hosts: list, show, devices, set."""
+    """Hosts: list, show, devices, set, enroll, dismiss."""
 
 
 @host.command("list")
@@ -93,6 +93,27 @@ def set_(talk: session.Session, host: str, labels: tuple[str, ...], enabled: boo
     if not body:
         raise click.UsageError("Say what to change: --label, --enable or --disable.")
     _shown(talk, talk.call("PATCH", f"/v1/hosts/{session.segment(host)}", body).json())
+
+
+@host.command()
+@click.argument("host")
+@session.talks
+def enroll(talk: session.Session, host: str) -> None:
+    """Let a host have an agent, and print the token with which it gets its credentials, once."""
+    made = talk.call("POST", "/v1/agents", {"host": host}).json()
+    facts = (("Host", made["host"]), ("Token", made["token"]), ("Good until", tables.moment(made["expires_at"])))
+    tables.one(talk.form, made, facts)
+    if talk.form == "table":
+        click.echo(f"On {host}: brickyard node enroll {talk.url} {made['token']}")
+
+
+@host.command()
+@click.argument("host")
+@session.talks
+def dismiss(talk: session.Session, host: str) -> None:
+    """Take its account in the message broker from the agent of a host. What lies there stays, and is down."""
+    talk.call("DELETE", f"/v1/agents/{session.segment(host)}")
+    click.echo(f"The agent of {host} is dismissed.")
 
 
 def _shown(talk: session.Session, found: dict[str, Any]) -> None:

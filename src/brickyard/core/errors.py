@@ -21,13 +21,14 @@ BrickyardError
 ├── GuestError         409  the hypervisor could not do its work
 ├── UndoFailed         500  a rollback failed too; carries both causes
 └── Unavailable        503  a host or backend is down
+    └── Unreachable    503  a node does not answer; nobody knows what it does, and the same may be asked again
 
 The docstring of a class is its default message. `status` is the HTTP status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -165,3 +166,24 @@ class Unavailable(BrickyardError):
     """The host or backend that owns this resource is down; try again when it is up."""
 
     status = 503
+
+
+class Unreachable(Unavailable):
+    """The host of this resource does not answer; it is asked again when it does."""
+
+
+def revived(kind: str, message: str, facts: Mapping[str, Any] | None = None) -> BrickyardError:
+    """An error that was written down or has travelled: of its own class where that takes a message, otherwise of the
+    nearest one above it that does. A class that nobody knows here is a BrickyardError."""
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, BrickyardError)):
+        found = BrickyardError
+    while found in (ToolFailed, UndoFailed):
+        found = found.__bases__[0]
+    error: BrickyardError = found(message)
+    error.facts.update(facts or {})
+    if isinstance(error, Invalid):
+        error.field = error.facts.pop("field", None)
+    if isinstance(error, DeviceInUse):
+        error.found = tuple(error.facts.get("found", ()))
+    return error

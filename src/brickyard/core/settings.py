@@ -48,6 +48,37 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM form. Without `ca_file` the authorities that the machine trusts count."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The message broker, as this process uses it. `servers` are host:port; the first one that answers is used."""
+
+    servers: tuple[str, ...]
+    user: str
+    password: str = field(repr=False)
+    virtual_host: str = "/"
+    tls: Tls | None = None
+    heartbeat_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """What the control plane needs for nodes that are other processes."""
+
+    broker: Broker
+    patience_s: int = 60  # without a word a node counts as silent
+    management_url: str | None = field(default=None, repr=False)  # of the broker; it may carry a password
+    token_ttl_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What the API and the conductor need to know."""
 
@@ -79,5 +110,7 @@ class Settings:
     database_url: str
     node: Node
     service: Service
+    agents: Agents | None = None  # None: there is no node but the one in this process
+    run_node: bool = True  # whether this process is a node itself
     debug: bool = False  # the log says what every step and command does
     warnings: tuple[str, ...] = ()  # about what was read, for the log of the start

@@ -41,14 +41,17 @@ def where(command: F) -> F:
 @where
 @click.option("--listen", help="Address to listen on. Default: osapi_volume_listen, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port. Default: osapi_volume_listen_port, or 8776.")
-def serve(state_dir: Path | None, files: tuple[Path, ...], listen: str | None, port: int | None) -> None:
+@click.option("--broker", envvar="BRICKYARD_BROKER", help="The message broker, for agents. Default: transport_url.")
+def serve(
+    state_dir: Path | None, files: tuple[Path, ...], listen: str | None, port: int | None, broker: str | None
+) -> None:
     """Run the service: API, conductor and node in one process. No configuration is needed."""
     gc.disable()  # until it is ready: nearly all that a start makes stays for as long as the process
-    with _told():
+    with told():
         from brickyard.daemons import http_server
         from brickyard.daemons import serve as daemon
 
-        daemon.run(_settings(state_dir, files, listen=listen, port=port), say=click.echo)
+        daemon.run(load(state_dir, files, listen=listen, port=port, broker=broker), say=click.echo)
         http_server.leave(0)
 
 
@@ -103,11 +106,11 @@ def restore(state_dir: Path | None, files: tuple[Path, ...], file: Path) -> None
     The database that is there is kept beside it. What happened after the copy was made is on the disks and not in it:
     `brickyard audit` finds that.
     """
-    with _told():
+    with told():
         from brickyard.daemons import state_dir as directory
         from brickyard.db import copies
 
-        settings = _settings(state_dir, files)
+        settings = load(state_dir, files)
         directory.prepare(settings.state_dir)
         with directory.held(settings.state_dir), _database(state_dir, files) as database:
             revision, kept = copies.restore(database, file)
@@ -125,13 +128,13 @@ def rebuild(ctx: click.Context, state_dir: Path | None, files: tuple[Path, ...],
     The service must not run. What is in the database already stays as it is, so this may be repeated. Exit code 1 if
     something that says it is ours could not be taken.
     """
-    with _told():
+    with told():
         from brickyard.daemons import rebuild as work
         from brickyard.daemons import serve as daemon
         from brickyard.daemons import state_dir as directory
         from brickyard.db import alone, migrate
 
-        settings = _settings(state_dir, files)
+        settings = load(state_dir, files)
         directory.prepare(settings.state_dir)
         with (
             directory.held(settings.state_dir),
@@ -201,7 +204,8 @@ def revoke(state_dir: Path | None, files: tuple[Path, ...], hash: str) -> None:
         click.echo("revoked")
 
 
-def _settings(state_dir: Path | None, files: tuple[Path, ...], **more: Any) -> Settings:
+def load(state_dir: Path | None, files: tuple[Path, ...], **more: Any) -> Settings:
+    """What the configuration says; `more` as `config.load` takes it."""
     from brickyard import config
 
     return config.load(state_dir=state_dir, files=files, **more)
@@ -209,11 +213,11 @@ def _settings(state_dir: Path | None, files: tuple[Path, ...], **more: Any) -> S
 
 @contextlib.contextmanager
 def _database(state_dir: Path | None, files: tuple[Path, ...]) -> Iterator[Database]:
-    with _told():
+    with told():
         from brickyard.daemons import state_dir as directory
         from brickyard.db import database
 
-        settings = _settings(state_dir, files)
+        settings = load(state_dir, files)
         directory.prepare(settings.state_dir)
         opened = database.Database(settings.database_url)
         try:
@@ -235,7 +239,7 @@ def _upgraded(state_dir: Path | None, files: tuple[Path, ...]) -> Iterator[Datab
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Tell our errors in a line, without a trace."""
     try:
         yield

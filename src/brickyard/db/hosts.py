@@ -125,6 +125,16 @@ def delete_backend(tx: Tx, id: int) -> None:
     tx.execute(sa.update(backends).where(backends.c.id == id).values(deleted=True, deleted_at=now, up=False))
 
 
+def touch(tx: Tx, name: str) -> bool:
+    """The host is there; False when it has never reported."""
+    return tx.execute(sa.update(hosts).where(hosts.c.name == name).values(heartbeat_at=clock.stamp())).rowcount == 1
+
+
+def deleted_backends(tx: Tx, host: str) -> list[Row]:
+    statement = sa.select(backends.c.name).join(hosts, hosts.c.id == backends.c.host_id)
+    return list(tx.execute(statement.where(hosts.c.name == host, backends.c.deleted)))
+
+
 def find_host(tx: Tx, name_or_id: str) -> Row | None:
     return tx.execute(
         sa.select(hosts).where(sa.or_(hosts.c.name == name_or_id, hosts.c.id == name_or_id))

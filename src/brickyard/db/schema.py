@@ -382,6 +382,17 @@ tokens = sa.Table(
     *times(),
 )
 
+# Nodes that are processes of their own. A token is for one enrolment: it is gone when it was used.
+agents = sa.Table(
+    "agents",
+    metadata,
+    key("host", NAME),
+    sa.Column("token_hash", sa.String(64), unique=True),
+    sa.Column("token_expires_at", TIME),
+    sa.Column("enrolled_at", TIME),  # when it got its credentials last
+    *times(),
+)
+
 # MariaDB compares texts by rules of its own unless it is told to compare them as they are, as the others do.
 for _table in metadata.tables.values():
     for _dialect in ("mysql", "mariadb"):

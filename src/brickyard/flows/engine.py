@@ -7,7 +7,8 @@ entry. One transaction holds the end of an Act, all Commits after it, and the st
 
 When a step fails, it is undone and so is all before it, last first. Then the flow begins again (another attempt), if
 its error and its `attempts` allow it, or it is failed, and `failed` writes what the owner of the resource will see.
-An undo that fails is tried again later, for ever, with growing pauses: a flow is never left half undone.
+An undo that fails is tried again later, for ever, with growing pauses: a flow is never left half undone. An Act whose
+node does not answer is not undone, since nobody could ask for that either: it is tried again until the node is there.
 
 An Act that takes long may tell how far it is (`Run.progress`); see progress.py for where that goes.
 """
@@ -28,6 +29,7 @@ Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
 KEPT = ("refusals", "pools")
 LATER_S = 3.0
+UNREACHABLE_S = 10.0
 RETRY_PAUSE_S = (1, 2, 5, 15, 60, 300)
 
 # event → the events that may follow it for the same step of the same attempt
@@ -108,7 +110,7 @@ class LostLease(Exception):
 
 
 class Later(Exception):
-    """Raised by an Act before it does anything: it is not its turn. The flow is let go and the Act tried again soon."""
+    """Raised by an Act that can be repeated: it is not its turn. The flow is let go and the Act tried again soon."""
 
 
 Probe = Callable[[str, str], None]  # (point, step): tests raise here; points: before-do after-do before-undo after-undo
@@ -151,8 +153,9 @@ class Engine:
                 try:
                     self._forward(journal)
                 except Later:
-                    self._release(journal, LATER_S)
-                    break
+                    return self._release(journal, LATER_S)
+                except errors.Unreachable as silent:
+                    return self._release(journal, UNREACHABLE_S, error=silent.message)
             elif not self._backward(journal):
                 break
 
@@ -183,7 +186,7 @@ class Engine:
                 with self.board.at(journal.run, step.name, journal.flow.progressed):
                     data = step.do(journal.run)
                 self.probe("after-do", step.name)
-            except Later:
+            except (Later, errors.Unreachable):
                 raise
             except Exception as error:
                 self._fail(journal, step, error)
@@ -269,8 +272,8 @@ class Engine:
             journal.flow.failed(journal.run, tx, error)
             journal.status = "failed"
 
-    def _release(self, journal: Journal, pause_s: float = 0) -> None:
-        values = {"not_before": clock.stamp(pause_s)} if pause_s else {}
+    def _release(self, journal: Journal, pause_s: float = 0, **values: Any) -> None:
+        values |= {"not_before": clock.stamp(pause_s)} if pause_s else {}
         with self.db.begin() as tx:
             rows.hold(tx, journal.run.id, self.owner, owner=None, lease_until=None, **values)
 
@@ -309,7 +312,7 @@ class Journal:
         for entry in log:
             self.seq = entry.seq + 1
             if entry.event == "failed" and entry.attempt < row.attempt:
-                self.run.failures.append(_rebuild(entry.data or {}))
+                self.run.failures.append(_revived(entry.data or {}))
             if entry.event == "done":
                 past.setdefault(entry.attempt, {})[entry.step] = entry.data or {}
             if entry.attempt == row.attempt:
@@ -324,7 +327,7 @@ class Journal:
         if event == "done":
             self.run.data[step] = data or {}
         elif event == "failed":
-            self.error = _rebuild(data or {})
+            self.error = _revived(data or {})
 
     def note(self, step: Step, event: str, data: Data) -> None:
         self._apply(step.name, event, data)
@@ -337,6 +340,8 @@ class Journal:
         """Write the notes and the flow's status, as its owner, or raise LostLease."""
         if self.status in ("done", "failed"):
             values |= {"finished_at": clock.stamp(), "lease_until": None}
+        if self.status == "done":
+            values |= {"error": None}  # of a node that did not answer for a while
         if not rows.hold(tx, self.run.id, self.engine.owner, status=self.status, attempt=self.run.attempt, **values):
             raise LostLease
         rows.append(tx, self.run.id, self.unwritten)
@@ -385,14 +390,10 @@ def _kept(error: errors.BrickyardError) -> dict[str, Any]:
     return {name: error.facts[name] for name in KEPT if error.facts.get(name)}
 
 
-def _rebuild(data: dict[str, Any]) -> errors.BrickyardError:
-    """The error of a log entry, of its own class where that takes a message."""
-    kind = getattr(errors, str(data.get("type")), errors.BrickyardError)
-    if not issubclass(kind, errors.BrickyardError) or kind in (errors.ToolFailed, errors.UndoFailed):
-        kind = errors.BrickyardError
-    error: errors.BrickyardError = kind(str(data.get("message", "")))
-    error.facts.update({name: data[name] for name in KEPT if data.get(name)})
-    return error
+def _revived(data: dict[str, Any]) -> errors.BrickyardError:
+    """The error of a log entry."""
+    facts = {name: data[name] for name in KEPT if data.get(name)}
+    return errors.revived(str(data.get("type")), str(data.get("message", "")), facts)
 
 
 def _text(error: Exception) -> str:

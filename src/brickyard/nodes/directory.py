@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from brickyard.core import errors
 from brickyard.nodes.verbs import Node
 
 
-class Directory:
-    """The nodes that can be reached."""
+class Remote(Protocol):
+    """Nodes that are other processes."""
 
-    def __init__(self, nodes: Mapping[str, Node]) -> None:
-        self._nodes = dict(nodes)
+    def node(self, host: str) -> Node | None: ...
+
+    def names(self) -> list[str]: ...
+
+    def know(self, host: str) -> None: ...
+
+    def forget(self, host: str) -> None: ...
+
+
+class Directory:
+    """The nodes that can be called: those of this process first."""
+
+    def __init__(self, nodes: Mapping[str, Node], remote: Remote | None = None) -> None:
+        self._nodes, self.remote = dict(nodes), remote
 
     def __getitem__(self, host: str) -> Node:
-        node = self._nodes.get(host)
+        node = self._nodes.get(host) or (self.remote.node(host) if self.remote else None)
         if node is None:
             raise errors.Unavailable(f"Host {host} cannot be reached: no node agent of that name runs.")
         return node
 
-    def names(self) -> list[str]:
+    def own(self) -> list[str]:
+        """The hosts whose nodes are in this process."""
         return sorted(self._nodes)
+
+    def names(self) -> list[str]:
+        return sorted({*self._nodes, *(self.remote.names() if self.remote else ())})

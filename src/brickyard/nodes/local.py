@@ -53,6 +53,7 @@ class LocalNode:
         self.backends = {backend.name: backend for backend in backends}
         self._lock = threading.Lock()
         self.watch = fullness.Watch(self.backends, hypervisor)
+        self.on_backends: Callable[[], None] = lambda: None  # what is served, or how, is another thing now
         self._held: dict[str, threading.Lock] = {}  # guest → who pauses it, one at a time
 
     # what is here -------------------------------------------------------------------------------------------------
@@ -86,11 +87,15 @@ class LocalNode:
                 if backend.driver is None:
                     raise errors.BrickError(f"Backend {name} does not work: {backend.why_down}")
                 self.backends[name] = backend
+                self.on_backends()
         return self._report(self.backends[name])
 
     def remove_backend(self, name: str) -> Did:
         with self._lock:
-            return Did.CHANGED if self.backends.pop(name, None) else Did.ALREADY
+            if self.backends.pop(name, None) is None:
+                return Did.ALREADY
+            self.on_backends()
+            return Did.CHANGED
 
     # disks --------------------------------------------------------------------------------------------------------
 
@@ -128,7 +133,9 @@ class LocalNode:
         with self._lock:
             served = self.backends.pop(backend, None)
         try:
-            return resources.destroy(driver, options)
+            done = resources.destroy(driver, options)
+            self.on_backends()
+            return done
         except BaseException:
             if served is not None:
                 self.backends.setdefault(backend, served)
@@ -143,6 +150,7 @@ class LocalNode:
         self._load(made)
         with self._lock:
             self.backends[served.name] = made
+            self.on_backends()
         return changed
 
     def _load(self, backend: Backend) -> None:

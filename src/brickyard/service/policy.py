@@ -173,6 +173,9 @@ RULES: dict[str, str] = {
     # own API
     "brickyard:host_get": ADMIN,
     "brickyard:host_update": ADMIN,
+    "brickyard:agent_get": ADMIN,
+    "brickyard:agent_enroll": ADMIN,
+    "brickyard:agent_dismiss": ADMIN,
     "brickyard:pool_get": ADMIN,
     "brickyard:pool_create": ADMIN,
     "brickyard:pool_update": ADMIN,

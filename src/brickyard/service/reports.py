@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from brickyard.core import clock, pools, sizes
 from brickyard.core.fullness import Stage
 from brickyard.db import hosts, messages
 from brickyard.db.database import Database, Tx
 from brickyard.nodes import verbs
+from brickyard.service import instances
 
 NO_LONGER_CONFIGURED = "It is no longer in the configuration of its host."
+
+
+class Refreshable(Protocol):
+    """The picture of all places."""
+
+    def refresh(self) -> None: ...
+
+
+def take(db: Database, places: Refreshable, node: verbs.Node, report: verbs.Report | None = None) -> None:
+    """Record what a node reports, or says when it is asked, and what became of its guests."""
+    report = report or node.report()
+    record(db, report)
+    instances.observe(db, report.host, node.guests)
+    places.refresh()
+
+
+def made_through_api(db: Database, host: str) -> list[tuple[str, dict[str, Any]]]:
+    """Section and options of the backends that a host must serve, and that its configuration does not have."""
+    with db.read() as tx:
+        rows = [row for row in hosts.list_backends(tx) if row.host == host and row.options is not None]
+    # One that is only being made has no storage yet: its flow goes on, and adds it.
+    return [(row.name.partition("@")[2], row.options) for row in rows if row.why_down != hosts.BEING_MADE]
 
 
 def record(db: Database, report: verbs.Report) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from brickyard.core.settings import Service
+from brickyard.core.settings import Agents, Service
 from brickyard.db.database import Database
 from brickyard.flows.world import World
 from brickyard.service.policy import Policy
@@ -43,6 +43,7 @@ class Site:
     world: World
     waker: Waker
     policy: Policy
+    agents: Agents | None = None  # None: there is no message broker, and no node but our own
 
     @property
     def db(self) -> Database:

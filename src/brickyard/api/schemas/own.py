@@ -30,6 +30,8 @@ HOST_UPDATE = shapes.closed(
     },
     minProperties=1,
 )
+AGENT_ENROLL = shapes.closed({"host": NAME}, required=("host",))
+AGENT_CREDENTIALS = shapes.closed({"token": NAME}, required=("token",))
 DEVICE: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
 SERIALS: Schema = {"type": "array", "maxItems": 64, "items": {"type": "string", "minLength": 1, "maxLength": 255}}
 POOL_CREATE = shapes.closed(
@@ -127,6 +129,12 @@ ANSWERS: dict[str, Schema] = {
         vcpus_claimed=_I, memory_mib_total=_I, memory_mib_claimed=_I, heartbeat_at=_N, created_at=_S, updated_at=_N,
     ),
     "Hosts": _list("hosts", "Host"),
+    "Agent": _shown(host=_S, enrolled_at=_N, invited_until=_N, created_at=_S, updated_at=_N),
+    "Agents": _list("agents", "Agent"),
+    "Invitation": _shown(host=_S, token=_S, expires_at=_S),
+    "Credentials": _shown(
+        host=_S, servers={"type": "array", "items": _S}, user=_S, password=_S, virtual_host=_S, tls=_B, ca=_N,
+    ),
     "Pool": _shown(
         id=_N, name=_S, host=_S, backend=_S, driver=_S, path=_N, volume_group=_N,
         devices={"type": "array", "items": _S}, volume_backend_name=_S, availability_zone=_S, up=_B, why_down=_N,

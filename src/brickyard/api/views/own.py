@@ -30,6 +30,16 @@ def host(row: Row, up: bool) -> dict[str, Any]:
     }
 
 
+def agent(row: Row) -> dict[str, Any]:
+    return {
+        "host": row.host,
+        "enrolled_at": row.enrolled_at,
+        "invited_until": row.token_expires_at,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
 # How full a pool really is: percent, null where that cannot hurt; what follows (ok, warn, frozen, paused), and why.
 FULLNESS = ("data_percent", "metadata_percent", "stage", "stage_reason", "stage_since")
 

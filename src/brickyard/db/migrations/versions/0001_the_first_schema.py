@@ -11,6 +11,21 @@ down_revision = None
 
 def upgrade() -> None:
     op.create_table(
+        "agents",
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=True),
+        sa.Column("token_expires_at", sa.String(length=26), nullable=True),
+        sa.Column("enrolled_at", sa.String(length=26), nullable=True),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("host", name=op.f("pk_agents")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_agents_token_hash")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
         "audit_findings",
         sa.Column("key", sa.String(length=512), nullable=False),
         sa.Column("first_seen_at", sa.String(length=26), nullable=False),

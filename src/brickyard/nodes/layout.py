@@ -1,0 +1,64 @@
+"""What lies in the message broker, and who may use it.
+
+For each host h there are
+  exchange  brickyard.node.h.says      the agent of h writes to it, and to nothing else
+  queue     brickyard.node.h.calls     the agent of h reads it, and nothing else: calls, from exchange brickyard.calls
+  queues    brickyard.node.h.reports, .alive    the latest word of each kind, from the exchange of h
+and for each process that asks a queue brickyard.asker.<id>, bound to the exchanges of all hosts. So the broker itself
+says who sent a message, by the exchange through which it came. All of it is made by the side that asks; an agent may
+make nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+CALLS = "brickyard.calls"
+REPORT, ALIVE = "report", "alive"  # routing keys of what is meant for any conductor
+NOTICE_S = 60  # a word about the state of a host that is older says nothing about now
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,189}")  # of an agent: it becomes a part of names in the broker
+
+
+def account(host: str) -> str:
+    """The user name of an agent."""
+    return f"brickyard.node.{host}"
+
+
+def says(host: str) -> str:
+    return f"brickyard.node.{host}.says"
+
+
+def calls(host: str) -> str:
+    return f"brickyard.node.{host}.calls"
+
+
+def notices(host: str, key: str) -> str:
+    return f"brickyard.node.{host}.{'reports' if key == REPORT else key}"
+
+
+def asker(id: str) -> str:
+    return f"brickyard.asker.{id}"
+
+
+def declare_asker(channel: Any, id: str) -> None:
+    """The exchange of calls, and the queue of one process that asks; it ends with the connection."""
+    channel.exchange_declare(CALLS, "direct", durable=True, auto_delete=False)
+    limits = {"x-max-length": 10_000, "x-overflow": "drop-head"}
+    channel.queue_declare(asker(id), durable=False, exclusive=True, auto_delete=True, arguments=limits)
+
+
+def declare_node(channel: Any, host: str, asker_id: str) -> None:
+    """What a host needs, and that its answers come to this process; safe to repeat."""
+    channel.exchange_declare(says(host), "direct", durable=True, auto_delete=False)
+    quorum = {"x-queue-type": "quorum"}
+    _queue(channel, calls(host), {**quorum, "x-single-active-consumer": True})
+    channel.queue_bind(calls(host), CALLS, host)
+    for key in (REPORT, ALIVE):
+        _queue(channel, notices(host, key), {**quorum, "x-max-length": 1, "x-message-ttl": NOTICE_S * 1000})
+        channel.queue_bind(notices(host, key), says(host), key)
+    channel.queue_bind(asker(asker_id), says(host), asker_id)
+
+
+def _queue(channel: Any, name: str, arguments: dict[str, Any]) -> None:
+    channel.queue_declare(name, durable=True, exclusive=False, auto_delete=False, arguments=arguments)

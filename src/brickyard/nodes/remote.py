@@ -1,0 +1,244 @@
+"""Nodes that are other processes, reached over the message broker: the side that asks.
+
+A call is asked again, with the same id, until its node says something; what the node says, it says again when it is
+asked again. So neither a lost message nor a broker that starts anew nor an agent that died and is back matters, and a
+word that comes twice, or after nobody waits any more, matters as little. A node that works on a call says so every
+other second. One that has said nothing for `patience_s` is Unreachable; so is at once one that has been silent for so
+long already.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from brickyard.core import clock, errors, trace
+from brickyard.core.settings import Agents
+from brickyard.nodes import broker, layout, verbs, wire
+
+LOG = logging.getLogger(__name__)
+ASK_AGAIN_S = (1.0, 2.0, 5.0)  # a lost message is rare, and a node that is away is not asked the faster for it
+# Looking takes no longer than a request may: for these the patience is for the answer, and not for any word.
+QUICK = frozenset({"report", "bricks", "find_brick", "leftovers", "devices", "console", "guests"})
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that somebody waits for. None among the words: ask again, now."""
+
+    host: str
+    words: queue.SimpleQueue[wire.Word | None] = field(default_factory=queue.SimpleQueue)
+
+
+class Asker:
+    """Asks the nodes of many hosts, and hears what they report: `on_report(host, report)`, `on_alive(host)`, both
+    called by the thread that listens, which they must not keep."""
+
+    def __init__(
+        self,
+        settings: Agents,
+        *,
+        on_report: Callable[[str, verbs.Report], None],
+        on_alive: Callable[[str], None],
+    ) -> None:
+        self.settings, self.on_report, self.on_alive = settings, on_report, on_alive
+        self.id = str(uuid.uuid4())
+        self._calls: dict[str, Call] = {}
+        self._lock = threading.Lock()
+        self._hosts: dict[str, str] = {}  # the exchange through which it speaks → the host
+        self._new: set[str] = set()  # hosts that are not declared yet, or perhaps no more
+        self._heard: dict[str, float] = {}  # host → when it last said anything
+        self._since = clock.monotonic()
+        self._stopped = False
+        self._publisher = broker.Publisher(settings.broker, "brickyard asker", self._lost)
+        self._listener = broker.Listener(
+            settings.broker, "asker", begin=self._begin, tick=self._declare, idle=self._publisher.tick
+        )
+
+    def start(self) -> None:
+        self._since = clock.monotonic()
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Whoever waits for a node is told that it is unreachable."""
+        self._stopped = True
+        self._ask_again()
+        self._listener.stop()
+        self._publisher.close()
+
+    def know(self, host: str) -> None:
+        """There is an agent of this host, or will be."""
+        with self._lock:
+            self._hosts[layout.says(host)] = host
+            self._new.add(host)
+
+    def forget(self, host: str) -> None:
+        with self._lock:
+            self._hosts.pop(layout.says(host), None)
+            self._new.discard(host)
+            self._heard.pop(host, None)
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return sorted(self._hosts.values())
+
+    def node(self, host: str) -> verbs.Node | None:
+        """How to call the node of this host; None when there is no agent for it."""
+        with self._lock:
+            known = layout.says(host) in self._hosts
+        return cast(verbs.Node, RemoteNode(self, host)) if known else None
+
+    # calls --------------------------------------------------------------------------------------------------------
+
+    def call(self, host: str, verb: wire.Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        progress = verb.signature.bind(None, *args, **named).arguments.get("progress")
+        asked = wire.Ask(
+            id=str(uuid.uuid4()),
+            verb=verb.name,
+            asker=self.id,
+            values=wire.packed(verb, args, named),
+            trace=dict(trace.now()),
+            protocol=wire.PROTOCOL,
+        )
+        self._refuse_silent(host)
+        call = Call(host)
+        with self._lock:
+            self._calls[asked.id] = call
+        try:
+            return wire.result(verb, self._outcome(asked, call, progress), host)
+        finally:
+            with self._lock:
+                del self._calls[asked.id]
+
+    def _outcome(self, asked: wire.Ask, call: Call, progress: Callable[[int, int], None] | None) -> wire.Word:
+        """The word that the verb is done; raises what it failed with."""
+        body, why = wire.encode(asked), ""
+        heard_s = clock.monotonic()
+        ask_s, times = heard_s, 0
+        while True:
+            now_s = clock.monotonic()
+            if self._stopped or now_s - heard_s >= self.settings.patience_s:
+                raise errors.Unreachable(self._silent(call.host, now_s - heard_s, why))
+            if now_s >= ask_s:
+                why = self._ask(call.host, body)
+                ask_s = now_s + ASK_AGAIN_S[min(times, len(ASK_AGAIN_S) - 1)]
+                times += 1
+            until_s = min(ask_s, heard_s + self.settings.patience_s)
+            try:
+                word = call.words.get(timeout=max(0.0, until_s - clock.monotonic()))
+            except queue.Empty:
+                continue
+            if word is None:
+                ask_s = 0.0
+                continue
+            if word.state == "done":
+                return word
+            if word.state == "failed":
+                raise wire.raised(word)
+            ask_s = clock.monotonic() + ASK_AGAIN_S[-1]
+            if asked.verb not in QUICK:
+                heard_s = clock.monotonic()
+            if progress is not None and word.total_bytes:
+                progress(word.done_bytes, word.total_bytes)
+
+    def _ask(self, host: str, body: bytes) -> str:
+        """Why it could not be asked, if so: it is asked again."""
+        try:
+            self._publisher.publish(layout.CALLS, host, body, expires_s=ASK_AGAIN_S[-1])
+        except errors.Unavailable as error:
+            return error.message
+        return ""
+
+    def _refuse_silent(self, host: str) -> None:
+        """A thread is not kept for a node that has been silent for long: it is asked when it has said something."""
+        with self._lock:
+            heard_s = max(self._heard.get(host, self._since), self._since)
+        silent_s = clock.monotonic() - heard_s
+        if self._stopped or silent_s >= self.settings.patience_s:
+            raise errors.Unreachable(self._silent(host, silent_s, ""))
+
+    def _silent(self, host: str, silent_s: float, why: str) -> str:
+        if self._stopped:
+            return "This service ends; it goes on when it is started again."
+        said = why or ("" if self._listener.connected.is_set() else "the message broker is not there")
+        reason = f" ({said})" if said else ""
+        return f"The agent of host {host} has not answered for {silent_s:.0f} s{reason}: does `brickyard node` run?"
+
+    # listening ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, channel: Any) -> None:
+        layout.declare_asker(channel, self.id)
+        with self._lock:
+            self._new = set(self._hosts.values())
+        self._declare(channel)
+        channel.basic_consume(layout.asker(self.id), no_ack=True, callback=self._on_word)
+        self._ask_again()
+
+    def _declare(self, channel: Any) -> None:
+        with self._lock:
+            new, self._new = self._new, set()
+        for host in sorted(new):
+            layout.declare_node(channel, host, self.id)
+            for key in (layout.REPORT, layout.ALIVE):
+                name = layout.notices(host, key)
+                tag = f"{name}.{self.id}"
+                channel.basic_cancel(tag)  # it may be there already
+                channel.basic_consume(name, consumer_tag=tag, no_ack=True, callback=self._on_notice)
+
+    def _lost(self, exchange: str) -> None:
+        """Some host has no queue any more: all are declared again."""
+        LOG.warning("a call found no queue in the message broker; the queues of all hosts are declared again")
+        with self._lock:
+            self._new = set(self._hosts.values())
+
+    def _ask_again(self) -> None:
+        with self._lock:
+            waiting = list(self._calls.values())
+        for call in waiting:
+            call.words.put(None)
+
+    def _from(self, message: Any) -> str | None:
+        """The host that a message came from, as the broker says it."""
+        with self._lock:
+            host = self._hosts.get(message.delivery_info["exchange"])
+            if host is not None:
+                self._heard[host] = clock.monotonic()
+        return host
+
+    def _on_word(self, message: Any) -> None:
+        host, word = self._from(message), wire.decoded(wire.Word, broker.body(message))
+        if host is None or word is None:
+            return
+        with self._lock:
+            call = self._calls.get(word.id)
+        if call is not None and call.host == host:  # otherwise nobody waits any more, or it is not that host's to say
+            call.words.put(word)
+
+    def _on_notice(self, message: Any) -> None:
+        host, notice = self._from(message), wire.decoded(wire.Notice, broker.body(message))
+        if host is None or notice is None:
+            return
+        if notice.report is None:
+            self.on_alive(host)
+        elif notice.report.host == host:
+            self.on_report(host, notice.report)
+        else:
+            LOG.error("the agent of host %s reports as %s, which does not count", host, notice.report.host)
+
+
+class RemoteNode:
+    """A verbs.Node: every verb of the table is a call."""
+
+    def __init__(self, asker: Asker, host: str) -> None:
+        self.asker, self.host = asker, host
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        verb = wire.VERBS.get(name)
+        if verb is None:
+            raise AttributeError(name)
+        return lambda *args, **named: self.asker.call(self.host, verb, args, named)

@@ -1,0 +1,135 @@
+"""What agents report, recorded, and what they are asked in return.
+
+The latest word of each agent waits for one of a few threads, one thread for a host at a time: an agent that falls
+silent in the middle holds up nobody else's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import queue
+import threading
+
+from brickyard.core import errors, settings
+from brickyard.db import agents, hosts
+from brickyard.db.database import Database
+from brickyard.nodes import verbs
+from brickyard.nodes.remote import Asker
+from brickyard.service import instances, reports
+
+LOG = logging.getLogger(__name__)
+THREADS = 4
+
+
+class Agents:
+    """The agents of other hosts: `asker` calls them, and what they say is recorded."""
+
+    def __init__(self, db: Database, places: reports.Refreshable, found: settings.Agents, interval_s: float) -> None:
+        self.db, self.places, self.interval_s = db, places, interval_s
+        self.asker = Asker(found, on_report=self._heard, on_alive=lambda host: self._heard(host, None))
+        self._lock = threading.Lock()
+        self._latest: dict[str, verbs.Report | None] = {}  # host → its latest report; None: it is only there
+        self._at_work: set[str] = set()
+        self._due: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._work, name=f"recorder-{n}", daemon=True) for n in range(THREADS)]
+        self._threads.append(threading.Thread(target=self._look, name="down-detector", daemon=True))
+
+    def start(self) -> None:
+        with self.db.read() as tx:
+            known = [row.host for row in agents.list_(tx)]
+        for host in known:
+            self.asker.know(host)
+        for thread in self._threads:
+            thread.start()
+        self.asker.start()
+
+    def stop(self, timeout_s: float = 5) -> None:
+        self._stopping.set()
+        self.asker.stop()
+        for _ in range(THREADS):
+            self._due.put(None)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout_s)
+
+    def _heard(self, host: str, report: verbs.Report | None) -> None:
+        with self._lock:
+            waits = host in self._latest
+            self._latest[host] = report or self._latest.get(host)
+            if waits or host in self._at_work:
+                return
+        self._due.put(host)
+
+    def _work(self) -> None:
+        while (host := self._due.get()) is not None:
+            with self._lock:
+                if host in self._at_work or host not in self._latest:
+                    continue
+                report = self._latest.pop(host)
+                self._at_work.add(host)
+            try:
+                self._take(host, report)
+            except errors.Unavailable as error:
+                LOG.warning("what host %s reports could not be recorded: %s", host, error)
+            except Exception:
+                LOG.exception("what host %s reports could not be recorded", host)
+            with self._lock:
+                self._at_work.discard(host)
+                again = host in self._latest
+            if again:
+                self._due.put(host)
+
+    def _take(self, host: str, report: verbs.Report | None) -> None:
+        node = self.asker.node(host)
+        if node is None:
+            return  # it was dismissed
+        if report is None:
+            with self.db.begin() as tx:
+                known = hosts.touch(tx, host)
+            if known:
+                instances.observe(self.db, host, node.guests)
+                return
+            report = node.report()  # what it said before is on no record
+        reports.take(self.db, self.places, node, self._settled(node, report))
+
+    def _settled(self, node: verbs.Node, report: verbs.Report) -> verbs.Report:
+        """The report, after the node serves what was made through the API and it has forgotten, and no more what was
+        deleted while it was away."""
+        named = {backend.name: backend for backend in report.backends}
+        for name, options in reports.made_through_api(self.db, report.host):
+            if name not in named:
+                named[name] = _added(node, name, options)
+        with self.db.read() as tx:
+            gone = {row.name.partition("@")[2] for row in hosts.deleted_backends(tx, report.host)}
+        for name in [name for name, backend in named.items() if backend.from_api and name in gone]:
+            node.remove_backend(name)
+            del named[name]
+        return dataclasses.replace(report, backends=list(named.values()))
+
+    def _look(self) -> None:
+        """Draw the picture anew, whether anybody reports or not: who does not is down after a while."""
+        while not self._stopping.wait(self.interval_s):
+            try:
+                self.places.refresh()
+            except Exception:
+                LOG.exception("the picture of all places could not be drawn; it is tried again")
+
+
+def _added(node: verbs.Node, name: str, options: dict[str, object]) -> verbs.BackendReport:
+    try:
+        return node.add_backend(name, options)
+    except errors.Unreachable:
+        raise
+    except errors.BrickyardError as error:
+        return verbs.BackendReport(
+            name=name,
+            driver=str(options.get("driver", "raw")),
+            volume_backend_name=str(options.get("volume_backend_name") or name),
+            availability_zone=str(options.get("availability_zone") or "nova"),
+            options=options,
+            from_api=True,
+            up=False,
+            why_down=error.message,
+        )

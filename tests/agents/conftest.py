@@ -1,0 +1,53 @@
+"""The broker of the session, and a site with two agents, which the tests of a session share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests import rabbit
+from tests.agents.rig import Control, Host, Site, until
+
+
+@pytest.fixture(scope="session")
+def _broker() -> rabbit.Rabbit:
+    if not Path(rabbit.PROGRAM).exists():
+        pytest.skip("rabbitmq-server is not installed: scripts/setup tests")
+    return rabbit.server()
+
+
+@pytest.fixture
+def broker(_broker: rabbit.Rabbit) -> rabbit.Rabbit:
+    _broker.start()
+    return _broker
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, _broker: rabbit.Rabbit) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("agents")
+    site = Site(Control(directory / "control", _broker), Host(directory, "h1"), Host(directory, "h2"))
+    _broker.start()
+    site.control.start()
+    try:
+        for host in (site.h1, site.h2):
+            host.enroll(site.control)
+            host.start()
+        yield site
+    finally:
+        for process in (site.h2, site.h1, site.control):
+            if not process.ended():
+                process.kill(15)
+        site.control.http.close()
+
+
+@pytest.fixture
+def site(running: Site, broker: rabbit.Rabbit) -> Site:
+    """Everything runs, whatever the test before this one has stopped, and nobody is held."""
+    for process in running:
+        process.go_on()
+        if process.ended():
+            process.start()
+    until(lambda: running.control.hosts_up() >= {"h1", "h2"}, "both agents report")
+    running.control.picture()
+    return running

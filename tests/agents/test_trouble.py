@@ -1,0 +1,88 @@
+"""In the middle of a verb something ends: the broker, its queues, the agent, the service. The work goes on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from tests import rabbit
+from tests.agents.rig import Host, Site, until
+
+pytestmark = pytest.mark.slow
+
+Halfway = tuple[Site, str, Host]
+
+
+@pytest.fixture
+def halfway(site: Site) -> Iterator[Halfway]:
+    """A volume whose brick is being made, and the host that is at it and does not go on."""
+    for host in (site.h1, site.h2):
+        host.hold()
+    id = site.control.volume()
+    at = until(lambda: next((h for h in (site.h1, site.h2) if h.waits()), None), "a host makes the brick")
+    yield site, id, at
+    for host in (site.h1, site.h2):
+        host.go_on()
+    site.control.delete(id)
+    assert not site.h1.litter() + site.h2.litter()
+
+
+def go_on_and_see(halfway: Halfway) -> None:
+    site, id, at = halfway
+    at.go_on()
+    site.control.becomes(id, "available")
+    assert f"volume-{id}" in at.litter() and site.control.host_of(id) == at.name
+
+
+def test_the_broker_starts_anew(halfway: Halfway, broker: rabbit.Rabbit) -> None:
+    broker.restart()
+    go_on_and_see(halfway)
+
+
+def test_the_queues_are_deleted(halfway: Halfway, broker: rabbit.Rabbit) -> None:
+    broker.empty()
+    go_on_and_see(halfway)
+
+
+def test_the_agent_is_killed_and_starts_again(halfway: Halfway) -> None:
+    _, _, at = halfway
+    at.kill(signal.SIGKILL)
+    at.go_on()
+    at.start()
+    go_on_and_see(halfway)
+
+
+def test_the_service_is_killed_and_starts_again(halfway: Halfway) -> None:
+    site, id, at = halfway
+    site.control.kill(signal.SIGKILL)
+    at.go_on()
+    until(lambda: f"volume-{id}" in at.litter(), "the brick is made, and nobody waits for the answer")
+    site.control.start()
+    go_on_and_see(halfway)
+
+
+def test_what_a_host_must_do_waits_until_it_is_back(site: Site) -> None:
+    control = site.control
+    id = control.volume()
+    control.becomes(id, "available")
+    host = site.host(control.host_of(id))
+    host.kill(signal.SIGKILL)
+    assert control.http.delete(f"/v3/volumes/{id}").status_code == 202
+    flow = until(lambda: (f := control.flow_of(id, "delete_volume")) and f["error"] and f, "its flow waits")
+    assert f"The agent of host {host.name} has not answered" in flow["error"]
+    assert control.status(id) == "deleting"
+    host.start()
+    until(lambda: control.status(id) == "gone", "the volume is gone")
+    assert control.flow_of(id, "delete_volume")["error"] is None
+    assert not host.litter()
+
+
+def test_work_for_a_broker_that_is_away_waits_until_it_is_back(site: Site, broker: rabbit.Rabbit) -> None:
+    control = site.control
+    broker.stop(signal.SIGKILL)
+    id = control.volume()
+    assert control.http.get("/v3/volumes").status_code == 200
+    broker.start()
+    control.becomes(id, "available")
+    control.delete(id)
