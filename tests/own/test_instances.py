@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
+from brickyard.brick import locks
+from brickyard.core import clock
 from brickyard.service import instances
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -132,6 +136,54 @@ def test_an_instance_whose_kernel_was_deleted_is_not_started(ready):
     assert "boot another one" in error["message"]
     assert ready.json("GET", f"/v1/instances/{instance['id']}")["status"] == "stopped"
     ready.done(ready.json("DELETE", f"/v1/instances/{instance['id']}", status=202)["flow_id"])
+
+
+@pytest.fixture
+def copied(ready):
+    """A stopped instance, and a snapshot of its volume that is being taken inside, and is available after."""
+
+    @contextlib.contextmanager
+    def while_copied(volume_id):
+        headers = {"OpenStack-API-Version": "volume 3.67"}
+        with locks.held(ready.json("GET", "/v1/pools/h1@raw")["path"], f"volume-{volume_id}"):
+            body = {"snapshot": {"volume_id": volume_id}}
+            snapshot = ready.json("POST", "/v3/snapshots", body, 202, headers=headers)["snapshot"]["id"]
+            deadline = clock.monotonic() + 60
+            while not ready.site.world.nodes["h1"].copies.copied[volume_id]:
+                assert clock.monotonic() < deadline
+                clock.sleep(0.01)
+            yield
+        [flow] = ready.json("GET", "/v1/flows", params={"resource_id": snapshot})["flows"]
+        ready.done(flow["id"])
+
+    return while_copied
+
+
+def test_no_guest_gets_a_volume_while_it_is_copied(ready, copied):
+    instance, spare = boot(ready, local_storage=[{"size_gib": 1}]), ready.a_volume()["id"]
+    switch(ready, instance, "stop")
+    with copied(instance["volumes"][0]["volume_id"]):
+        stopped = switch(ready, instance, "start", "failed")
+        assert (stopped["status"], "is being copied" in stopped["fault"]) == ("stopped", True)
+    assert switch(ready, instance, "start")["status"] == "active"
+    path = f"/v1/instances/{instance['id']}/volumes"
+    with copied(spare):
+        assert "is being copied" in ready.fault("POST", path, {"volume_id": spare}, 409)["message"]
+    ready.json("POST", path, {"volume_id": spare})
+    assert ready.json("GET", "/v1/audit")["differences"] == []
+
+
+def test_a_guest_that_is_paused_for_a_copy_is_stopped_after_it(ready, copied):
+    instance = boot(ready, local_storage=[{"size_gib": 1}])
+    with copied(instance["volumes"][0]["volume_id"]):
+        deadline = clock.monotonic() + 60
+        while ready.site.world.nodes["h1"].guests()[0].status != "paused":
+            assert clock.monotonic() < deadline
+            clock.sleep(0.01)
+        shown = ready.json("POST", f"/v1/instances/{instance['id']}/stop", status=202)
+        assert ready.site.world.nodes["h1"].guests()[0].status == "paused"
+    ready.done(shown["flow_id"])
+    assert ready.json("GET", f"/v1/instances/{instance['id']}")["status"] == "stopped"
 
 
 def test_the_console_is_text(ready):

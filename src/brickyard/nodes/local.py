@@ -14,9 +14,10 @@ from brickyard.core import errors
 from brickyard.core.bricks import Connection, Did, Found, Label, Receipt, parse
 from brickyard.core.fullness import Fullness
 from brickyard.hypervisor import machine
-from brickyard.nodes import fullness, resources, verbs
+from brickyard.nodes import copies, fullness, resources, verbs
 
 LOG = logging.getLogger(__name__)
+PAUSED_S = 30.0  # that a guest which is paused for a copy is waited for
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class LocalNode:
         self.watch = fullness.Watch(self.backends, hypervisor)
         self.on_backends: Callable[[], None] = lambda: None  # what is served, or how, is another thing now
         self._held: dict[str, threading.Lock] = {}  # guest → who pauses it, one at a time
+        self.copies = copies.Copies()
 
     # what is here -------------------------------------------------------------------------------------------------
 
@@ -307,16 +309,25 @@ class LocalNode:
             initrd=boot.initrd,
             cmdline=boot.cmdline,
         )
-        return self._hypervisor().boot(guest)
+        with self.copies.giving([disk.serial for disk in guest.disks], lambda: self._runs(guest.id)):
+            return self._hypervisor().boot(guest)
 
     def stop(self, id: str) -> Did:
-        return self._hypervisor().stop(id)
+        """One that is paused, since a disk of it is copied, could only be switched off."""
+        pausing = self._held.setdefault(id, threading.Lock())
+        if not pausing.acquire(timeout=PAUSED_S):
+            raise errors.GuestError(f"guest {id} is paused while a disk of it is copied; stop it when that is done")
+        try:
+            return self._hypervisor().stop(id)
+        finally:
+            pausing.release()
 
     def destroy(self, id: str) -> Did:
         return self._hypervisor().destroy(id)
 
     def attach(self, id: str, disk: verbs.BrickDisk) -> Did:
-        return self._hypervisor().attach(id, self._disk(disk))
+        with self.copies.giving([disk.serial], lambda: id in self._guests_with(disk.serial)):
+            return self._hypervisor().attach(id, self._disk(disk))
 
     def detach(self, id: str, serial: str) -> Did:
         return self._hypervisor().detach(id, serial)
@@ -336,6 +347,9 @@ class LocalNode:
         found = self._driver(disk.backend).open(disk.brick)
         return machine.Disk(disk.serial, found.path, found.format, read_only=disk.read_only, shared=disk.shared)
 
+    def _runs(self, id: str) -> bool:
+        return any(guest.id == id and guest.status != "stopped" for guest in self.guests())
+
     def _guests_with(self, serial: str) -> list[str]:
         """The running guests of this node that have the disk, in one order for everybody who holds several."""
         return sorted(g.id for g in self.guests() if serial in g.serials and g.status != "stopped")
@@ -344,6 +358,8 @@ class LocalNode:
     def _paused(self, serial: str | None) -> Iterator[None]:
         """Hold the guests that use a disk, if there are any: it is flushed, and what is copied is consistent."""
         with contextlib.ExitStack() as held:
+            if serial is not None:
+                held.enter_context(self.copies.copying(serial))
             for guest in self._guests_with(serial) if serial else ():
                 held.enter_context(self._held.setdefault(guest, threading.Lock()))
                 held.callback(self._hypervisor().resume, guest)
