@@ -24,6 +24,7 @@ from brickyard.service.site import Caller, Site
 
 KEY_BYTES = 8  # 16 digits, as clients know them
 SALT_BYTES = 16
+FREE = (V.AVAILABLE, V.AWAITING_TRANSFER)  # in any other status the refusal speaks of that
 
 
 def create(site: Site, caller: Caller, volume_id: str, *, name: str | None, no_snapshots: bool) -> tuple[Row, str]:
@@ -34,7 +35,7 @@ def create(site: Site, caller: Caller, volume_id: str, *, name: str | None, no_s
         site.policy.check("volume:create_transfer", caller, volume.project_id)
         if volume.group_id is not None:
             raise errors.InvalidState(f"Volume {volume_id} is in group {volume.group_id}; remove it from that first.")
-        _check_alone(volume, [] if no_snapshots else snapshots.of_volume(tx, volume_id))
+        _check_alone(tx, volume, [] if no_snapshots else snapshots.of_volume(tx, volume_id))
         store.begin(tx, "volume", volume_id, "transfer")
         transfers.forget_volume(tx, volume_id)
         transfers.insert(
@@ -91,7 +92,7 @@ def accept(site: Site, caller: Caller, id: str, key: str) -> Row:
                 field="status",
             )
         own = [] if row.no_snapshots else _held_snapshots(tx, volume.id)
-        _check_alone(volume, own)
+        _check_alone(tx, volume, own)
         if caller.project_id != volume.project_id:
             quotas.take(site, tx, caller.project_id, _deltas(site, tx, volume, own), size_gib=volume.size_gib)
         owner = {"project_id": caller.project_id, "user_id": caller.user_id}
@@ -115,8 +116,11 @@ def _held_snapshots(tx: Tx, volume_id: str) -> Sequence[Row]:
     return snapshots.of_volume(tx, volume_id)
 
 
-def _check_alone(volume: Row, own: Sequence[Row]) -> None:
-    """Neither the volume nor a snapshot that goes with it belongs to something that stays."""
+def _check_alone(tx: Tx, volume: Row, own: Sequence[Row]) -> None:
+    """Neither the volume nor a snapshot that goes with it belongs to something that stays, and nobody has it: also an
+    attachment that failed says where it was wanted, which is not the next owner's business."""
+    if volume.status in FREE and store.attachment_statuses(tx, volume.id):
+        raise errors.InvalidState(f"Volume {volume.id} has attachments; delete them first.")
     if volume.group_id is not None:
         raise errors.InvalidState(f"Volume {volume.id} is in group {volume.group_id}; remove it from there first.")
     for snapshot in own:
