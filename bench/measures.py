@@ -33,9 +33,9 @@ def load(service: running.Service, requests: list[list[Any]], **order: Any) -> d
     return result
 
 
-def alone_ms(service: running.Service, path: str, times: int) -> float:
-    """The median of `times` requests one after the other."""
-    return float(load(service, [["GET", path, None]], concurrency=1, count=times)["p50_ms"])
+def alone_ms(service: running.Service, path: str, times: int, figure: str = "p50_ms") -> float:
+    """The median, or another figure, of `times` requests one after the other."""
+    return float(load(service, [["GET", path, None]], concurrency=1, count=times)[figure])
 
 
 # volumes ---------------------------------------------------------------------------------------------------------

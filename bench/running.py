@@ -36,11 +36,11 @@ hypervisor = none
 class Service:
     """`ready_s` is the time from the start of the process to its first answer."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, more: str = "") -> None:
         self.directory = directory
         self.port = _free_port()
         configuration = directory / "brickyard.ini"
-        configuration.write_text(CONFIGURATION)
+        configuration.write_text(CONFIGURATION + more)
         where = ["--state-dir", str(directory / "state"), "--config-file", str(configuration)]
         command = [str(pathlib.Path(sys.executable).with_name("brickyard")), "serve", *where, "--port", str(self.port)]
         with (directory / "out").open("wb") as out, (directory / "err").open("ab") as err:
@@ -92,9 +92,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(directory: pathlib.Path) -> Iterator[Service]:
-    """A service that is stopped when the block ends, however it ends."""
-    made = Service(directory)
+def service(directory: pathlib.Path, more: str = "") -> Iterator[Service]:
+    """A service that is stopped when the block ends, however it ends; `more` is added to its configuration."""
+    made = Service(directory, more)
     try:
         yield made
     finally:

@@ -14,6 +14,8 @@ from brickyard.db.columns import metadata as metadata
 from brickyard.db.schema_groups import group_snapshots as group_snapshots
 from brickyard.db.schema_groups import group_types as group_types
 from brickyard.db.schema_groups import groups as groups
+from brickyard.db.schema_proofs import audit_findings as audit_findings
+from brickyard.db.schema_proofs import receipts as receipts
 from brickyard.db.schema_setup import default_types as default_types
 from brickyard.db.schema_setup import encryptions as encryptions
 from brickyard.db.schema_setup import qos_specs as qos_specs
@@ -327,6 +329,8 @@ flows = sa.Table(
     *times(),
     sa.CheckConstraint("status IN ('running', 'unwinding', 'done', 'failed')", name="status"),
     sa.Index("ix_flows_status_not_before", "status", "not_before"),
+    sa.Index("ix_flows_project_id_created_at", "project_id", "created_at"),
+    sa.Index("ix_flows_created_at", "created_at"),
 )
 
 flow_log = sa.Table(
@@ -339,35 +343,6 @@ flow_log = sa.Table(
     sa.Column("event", sa.String(16), nullable=False),
     sa.Column("data", sa.JSON),
     sa.Column("at", TIME, nullable=False),
-)
-
-# That what was deleted cannot be read any more. Kept for good: who asks for one may ask years later.
-receipts = sa.Table(
-    "receipts",
-    metadata,
-    key(),
-    sa.Column("brick_id", UUID, nullable=False, index=True),  # the volume, the snapshot, or the instance of a root disk
-    sa.Column("name", NAME, nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),  # volume | snapshot | root
-    sa.Column("project_id", NAME, nullable=False),
-    sa.Column("pool", NAME, nullable=False),  # its name: the pool may go, the receipt stays
-    sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("method", sa.String(32), nullable=False),
-    sa.Column("verified", sa.Text, nullable=False),
-    sa.Column("started_at", TIME, nullable=False),
-    sa.Column("finished_at", TIME, nullable=False),
-    sa.Column("flow_id", UUID, nullable=False),  # no reference: a flow is forgotten after a week
-    *times(),
-    sa.UniqueConstraint("flow_id", "pool", "name", "finished_at"),
-    sa.Index("ix_receipts_created_at", "created_at", "id"),
-)
-
-# Since when an audit has seen a difference: what is removed is removed only after it has been there for a while.
-audit_findings = sa.Table(
-    "audit_findings",
-    metadata,
-    key("key", sa.String(512)),  # kind, place and name of the difference
-    sa.Column("first_seen_at", TIME, nullable=False),
 )
 
 tokens = sa.Table(

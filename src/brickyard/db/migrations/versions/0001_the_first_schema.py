@@ -81,7 +81,9 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     with op.batch_alter_table("flows", schema=None) as batch_op:
+        batch_op.create_index("ix_flows_created_at", ["created_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_flows_finished_at"), ["finished_at"], unique=False)
+        batch_op.create_index("ix_flows_project_id_created_at", ["project_id", "created_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_flows_resource_id"), ["resource_id"], unique=False)
         batch_op.create_index("ix_flows_status_not_before", ["status", "not_before"], unique=False)
 
