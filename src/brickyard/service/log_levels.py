@@ -1,6 +1,7 @@
 """How much the service writes into its log, changed while it runs and until it ends.
 
-API, conductor and the node of this host are one process and have one log, so what is set for one of them holds for all.
+API, conductor and the nodes of this process have one log, so what is set for one of them holds for all. Agents on other
+hosts write logs of their own, and are not asked.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def _meant(site: Site, binary: str, server: str) -> list[tuple[str, str]]:
     if binary not in (*ALL, *BINARIES):
         raise errors.Invalid(f"binary must be *, or one of {', '.join(BINARIES)}; not {binary!r}.", field="binary")
     host = services.scheduler(site).host
-    return [(one, host) for one in BINARIES if binary in (*ALL, one) and server in ("", host)]
+    here = [(services.API, host), (services.SCHEDULER, host), *((services.VOLUME, h) for h in site.world.nodes.own())]
+    return [(one, where) for one, where in here if binary in (*ALL, one) and server in ("", where)]
 
 
 def _levels(prefix: str) -> dict[str, str]:

@@ -126,8 +126,8 @@ def _volume(site: Site, row: Row) -> Service:
 
 
 def scheduler(site: Site) -> Service:
-    """The conductor runs in the process that answers, on the host that it reaches."""
-    names = site.world.nodes.names()
+    """The conductor runs in the process that answers: on the host whose node that is too, where there is one."""
+    names = site.world.nodes.own() or site.world.nodes.names()
     return Service(
         binary=SCHEDULER,
         host=names[0] if names else "localhost",
