@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import click.testing
 import pytest
 
+from brickyard.cli import main
 from brickyard.core import clock, errors
 from brickyard.daemons import tokens
 from brickyard.db import database, migrate
@@ -59,3 +61,9 @@ def test_other_expiries_are_refused_with_examples(text: str) -> None:
 def test_names_that_would_not_fit_are_refused(db: Database, user: str, project: str, role: str) -> None:
     with pytest.raises(errors.Invalid, match="allowed"):
         tokens.create(db, user=user, project=project, roles=[role])
+
+
+@pytest.mark.parametrize("command", [("token", "list"), ("db", "rebuild"), ("db", "check")])
+def test_a_state_directory_that_cannot_be_is_refused_in_a_line(command: tuple[str, ...]) -> None:
+    done = click.testing.CliRunner().invoke(main.main, [*command, "--state-dir", "a" * 300])
+    assert (done.exit_code, "File name too long" in done.output) == (1, True), done.exception

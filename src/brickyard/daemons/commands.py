@@ -240,8 +240,12 @@ def _upgraded(state_dir: Path | None, files: tuple[Path, ...]) -> Iterator[Datab
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Tell our errors in a line, without a trace."""
+    """Tell our errors, and those of the paths that were given, in a line without a trace."""
     try:
         yield
     except errors.BrickyardError as error:
         raise click.ClickException(error.message) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise click.ClickException(f"{error.filename}: {error.strerror}; give another path") from error
