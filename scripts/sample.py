@@ -16,6 +16,8 @@ with one backend of raw files in its state directory. Passwords may be in here: 
 Written by scripts/docs; change src/brickyard/options.py instead."""
 SECTIONS = {
     options.DEFAULT: "What the control plane (API and conductor) and every host read.",
+    "oslo_messaging_rabbit": "The message broker: read by the control plane, and by agents that are not enrolled.",
+    "agents": "Hosts beyond this one: read by the control plane only.",
     "database": "Read by the control plane only: no host needs to know it.",
     "oslo_policy": "Read by the control plane only.",
     "host": "This machine: where it stands, and what it gives to instances.",

@@ -64,6 +64,16 @@ def test_the_unit_leaves_little_to_a_stranger(unit: Path) -> None:
     assert done.returncode == 0, done.stdout[-400:] + done.stderr
 
 
+def test_the_agent_runs_as_the_service_does() -> None:
+    def settings(name: str) -> list[str]:
+        lines = (UNITS / name).read_text().splitlines()
+        return [line for line in lines if not line.startswith(("#", "Description=", "ExecStart="))]
+
+    agent = (UNITS / "brickyard-node.service").read_text()
+    assert settings("brickyard-node.service") == settings("brickyard.service")
+    assert f"ExecStart={INSTALLED} node\n" in agent
+
+
 def test_guests_and_the_marks_of_what_they_have_open_outlive_a_restart() -> None:
     assert option("KillMode") == "process"
     assert option("OOMPolicy") == "continue"

@@ -19,7 +19,7 @@ import httpx
 
 from brickyard.core import clock, errors, settings
 from brickyard.core.settings import Broker, Settings
-from brickyard.daemons import logs, own_node, state_dir
+from brickyard.daemons import logs, notify, own_node, state_dir
 from brickyard.nodes import agent, layout, local, verbs
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +64,9 @@ def _serve(node: local.LocalNode, broker: Broker, interval_s: float, say: Callab
         LOG.warning("a backend of this host takes long to start; it is down until then")
     serving.start()
     say(f"Agent of host {node.host}, of the message broker at {', '.join(broker.servers)}")
+    notify.tell(f"READY=1\nSTATUS=agent of host {node.host}")
     stopping.wait()
+    notify.tell("STOPPING=1")
     reporter.stop()
     serving.stop()
 
