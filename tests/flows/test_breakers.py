@@ -3,6 +3,7 @@ forward and at each point of unwinding; and every step and undo runs twice. Afte
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,14 @@ def case(scenario: Scenario, *more: str) -> Any:
 
 CASES = [case(scenario) for scenario in SCENARIOS]
 POINTS = [case(scenario, step.name) for scenario in SCENARIOS for step in catalogue.FLOWS[scenario.flow].steps]
+
+
+ACTS = [
+    case(scenario, step.name)
+    for scenario in SCENARIOS
+    for step in catalogue.FLOWS[scenario.flow].steps
+    if isinstance(step, engine.Act)
+]
 
 
 class Death(BaseException):
@@ -95,6 +104,10 @@ def fail() -> None:
     raise errors.BrickError("broken on purpose")
 
 
+def be_silent() -> None:
+    raise errors.Unreachable("silent on purpose")
+
+
 def die() -> None:
     raise Death
 
@@ -133,6 +146,21 @@ def test_death_at_a_step_is_resumed(bench: Bench, scenario: Scenario, step: str,
     facts = scenario.prepare(bench.site)
     bench.probe(at(where, step, die))
     go(bench, scenario, facts)
+    soundness.check(bench.site, settled=False)
+    bench.resume()
+    scenario.done(bench.site, facts)
+    bench.check()
+
+
+@pytest.mark.parametrize(("scenario", "step"), ACTS)
+def test_a_host_that_does_not_answer_is_waited_for(bench: Bench, scenario: Scenario, step: str) -> None:
+    """Nobody knows what its node has done: the step is neither failed nor undone, and goes on when it answers."""
+    facts = scenario.prepare(bench.site)
+    bench.probe(at("after-do", step, be_silent))
+    with contextlib.suppress(errors.BrickyardError):  # of a request that waits for its flow
+        go(bench, scenario, facts)
+    waiting = [row.error for row in soundness.rows(bench.site, schema.flows) if row.status == "running"]
+    assert set(waiting) == {"silent on purpose"}
     soundness.check(bench.site, settled=False)
     bench.resume()
     scenario.done(bench.site, facts)
