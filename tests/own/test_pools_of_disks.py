@@ -9,10 +9,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests.flows import disk_scenarios
 
 from brickyard.brick import blkpg, devices
-from brickyard.core import errors
+from brickyard.brick.disks import preparing
+from brickyard.core import clock, errors
+from brickyard.db import schema
 
 pytestmark = [
     pytest.mark.root,
@@ -52,8 +55,9 @@ def test_a_pool_of_partitions_is_made_used_and_given_back(api, disks):
     extended = api.json("POST", "/v1/pools/h1@disks/devices", {"device": three})
     assert (extended["devices"], extended["limit_gib"]) == ([one, two, three], 6)
     holder = next(path for path in disks if devices.partitions(path)[1:])
-    flow = api.json("POST", "/v1/pools/h1@disks/drain", {"device": holder}, 202)["flow_id"]
-    assert volume["id"] in api.done(flow, "failed")["error"]
+    with open(devices.partitions(holder)[-1], "rb"):
+        flow = api.json("POST", "/v1/pools/h1@disks/drain", {"device": holder}, 202)["flow_id"]
+        assert f"volume-{volume['id']} is open: stop or detach" in api.done(flow, "failed")["error"]
     refused = api.fault("DELETE", "/v1/pools/h1@disks/devices", status=409, params={"device": holder})
     assert "still holds bricks" in refused["message"]
     empty = next(path for path in disks if path != holder)
@@ -61,14 +65,49 @@ def test_a_pool_of_partitions_is_made_used_and_given_back(api, disks):
     assert empty not in api.json("DELETE", "/v1/pools/h1@disks/devices", params={"device": empty})["devices"]
     assert devices.inspect(empty).found == ()
     api.json("DELETE", "/v1/pools/h1@disks/devices", params={"device": empty})
+    moved(api, volume, holder)
     api.json("DELETE", f"/v3/volumes/{volume['id']}", status=202)
     [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": volume["id"]})["flows"]
-    api.done(flow["id"])
-    [receipt] = api.json("GET", "/v1/receipts", params={"pool": "h1@disks"})["receipts"]
-    assert receipt["method"] != "none"
+    assert flow["name"] == "delete_volume"
+    assert api.site.waker.wait(flow["id"], 60) == "done"
+    found = api.json("GET", "/v1/receipts", params={"pool": "h1@disks"})["receipts"]
+    assert len(found) == 2
+    assert flow["id"] in {receipt["flow_id"] for receipt in found}
+    assert all(receipt["method"] != "none" for receipt in found)
     api.json("DELETE", "/v1/pools/h1@disks", status=204)
     assert [devices.inspect(path).found for path in disks] == [(), (), ()]
     api.json("GET", "/v1/pools/h1@disks", status=404)
+
+
+def moved(api, volume, holder: str) -> None:
+    """Drain the disk that holds the only volume, and take it out: the volume is on another one, and a receipt says that
+    nothing of it is left where it was."""
+    with api.site.db.begin() as tx:
+        before = tx.scalar(sa.select(schema.volumes.c.project_id))
+        tx.execute(schema.volumes.update().values(project_id="its-owner"))
+    headers = {"OpenStack-API-Version": "volume 3.60"}
+    body = {"attachment": {"volume_uuid": volume["id"], "instance_uuid": volume["id"], "connector": {"host": "h1"}}}
+    attached = api.json("POST", "/v3/attachments", body, headers=headers)["attachment"]
+    flow = api.json("POST", "/v1/pools/h1@disks/drain", {"device": holder}, 202)["flow_id"]
+    assert f"volume-{volume['id']} is attached to somebody" in api.done(flow, "failed")["error"]
+    api.json("DELETE", f"/v3/attachments/{attached['id']}", headers=headers)
+    flow = api.json("POST", "/v1/pools/h1@disks/drain", {"device": holder}, 202)["flow_id"]
+    deadline = clock.monotonic() + 60
+    while not (preparing.facts(holder) or {}).get("draining"):  # until then each might refuse the other
+        assert clock.monotonic() < deadline
+    refused = api.json("POST", "/v3/attachments", body, 409, headers=headers)
+    assert f"attach when flow {flow} is over" in refused["conflictingRequest"]["message"]
+    assert api.site.waker.wait(flow, 120) == "done"  # a GiB is copied, compared and wiped
+    [receipt] = api.json("GET", "/v1/receipts", params={"pool": "h1@disks"})["receipts"]
+    assert (receipt["brick_id"], receipt["project_id"]) == (volume["id"], "its-owner")
+    assert (receipt["flow_id"], receipt["size_bytes"]) == (flow, GIB)
+    assert receipt["verified"].endswith("; the brick had been moved to another disk")
+    with api.site.db.begin() as tx:
+        tx.execute(schema.volumes.update().values(project_id=before))
+    node = api.site.world.nodes["h1"]
+    assert not node.open_brick("disks", f"volume-{volume['id']}").path.startswith(holder)
+    assert holder not in api.json("DELETE", "/v1/pools/h1@disks/devices", params={"device": holder})["devices"]
+    assert devices.inspect(holder).found == ()
 
 
 def test_a_disk_with_something_on_it_is_refused_until_it_is_named(api, disks):

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from brickyard.brick import devices as disks_of_host
+from brickyard.brick import registry
 from brickyard.brick.devices import Device
 from brickyard.brick.disks import disk, preparing
+from brickyard.brick.disks.driver import DiskDriver
 from brickyard.brick.driver import Progress
 from brickyard.brick.lvm import groups, reports
 from brickyard.brick.lvm.command import Lvm
 from brickyard.core import errors
-from brickyard.core.bricks import Did
+from brickyard.core.bricks import Did, Receipt
 
 Options = dict[str, str]
 BY_ID = "/dev/disk/by-id"
@@ -40,7 +42,9 @@ class Kind(Protocol):
 
     def extend(self, options: Mapping[str, str], device: str) -> Options: ...
 
-    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None) -> Did: ...
+    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None, held: Sequence[str]) -> Did: ...
+
+    def wipe_moved(self, options: Mapping[str, str], device: str, progress: Progress | None) -> list[Receipt]: ...
 
     def refill(self, options: Mapping[str, str], device: str) -> Did: ...
 
@@ -123,14 +127,28 @@ def extend_pool(
     return _kind(driver).extend(options, _stable([device])[0])
 
 
-def drain_device(driver: str, options: Mapping[str, str], device: str, progress: Progress | None = None) -> Did:
+def drain_device(
+    driver: str,
+    options: Mapping[str, str],
+    device: str,
+    progress: Progress | None = None,
+    *,
+    held: Sequence[str] = (),
+) -> Did:
     """Move everything from a device to the others; nothing new goes there from now on. NoSpace, with figures and with
-    nothing changed, when the others have no room."""
-    return _kind(driver).drain(options, device, progress)
+    nothing changed, when the others have no room. DeviceInUse, with their names, where bricks that are open cannot be
+    moved, or where those that are `held` would have another path. One that died goes on when it is repeated."""
+    return _kind(driver).drain(options, device, progress, held)
+
+
+def wipe_moved(driver: str, options: Mapping[str, str], device: str, progress: Progress | None = None) -> list[Receipt]:
+    """Wipe what a drain has copied away from a device; the receipts of that. They are told again by every call until
+    the device is refilled or removed, so keep them before. Empty where it is the storage that moves its blocks."""
+    return _kind(driver).wipe_moved(options, device, progress)
 
 
 def refill_device(driver: str, options: Mapping[str, str], device: str) -> Did:
-    """The undo of a drain: bricks may lie there again."""
+    """The undo of a drain: bricks may lie there again. `wipe_moved` comes before it."""
     return _kind(driver).refill(options, device)
 
 
@@ -194,12 +212,15 @@ class Groups:
         known = listed(options)
         return {"devices": ",".join(known if _has(options, device) else [*known, device])}
 
-    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None) -> Did:
+    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None, held: Sequence[str]) -> Did:
         try:
             return groups.drain(options["volume_group"], device, progress, uuid=options["volume_group_uuid"])
         except errors.NoSpace:
             self.refill(options, device)
             raise
+
+    def wipe_moved(self, options: Mapping[str, str], device: str, progress: Progress | None) -> list[Receipt]:
+        return []
 
     def refill(self, options: Mapping[str, str], device: str) -> Did:
         return groups.refill(options["volume_group"], device, uuid=options["volume_group_uuid"])
@@ -233,7 +254,7 @@ def _group(name: str) -> str:
 
 
 class Disks:
-    """Disks with a partition table and labels of ours. A brick lies on one of them, and cannot be moved to another."""
+    """Disks with a partition table and labels of ours. A brick lies on one of them, and moves while nobody has it."""
 
     def __init__(self, driver: str) -> None:
         self._driver = driver
@@ -262,22 +283,14 @@ class Disks:
         known = listed(options)
         return {"devices": ",".join(known if _has(options, device) else [*known, device])}
 
-    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None) -> Did:
-        if not preparing.facts(device):
-            return Did.ALREADY
-        with disk.opened(disks_of_host.resolve(device)) as opened:
-            names = [brick.name for brick in opened.bricks()]
-        if names:
-            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            raise errors.DeviceInUse(
-                f"{device} holds {len(names)} bricks, which driver {self._driver} cannot move to another disk: delete "
-                f"them first: {shown}",
-                names,
-            )
-        return Did.ALREADY
+    def drain(self, options: Mapping[str, str], device: str, progress: Progress | None, held: Sequence[str]) -> Did:
+        return self._bricks(options).drain(device, progress, held) if preparing.facts(device) else Did.ALREADY
+
+    def wipe_moved(self, options: Mapping[str, str], device: str, progress: Progress | None) -> list[Receipt]:
+        return list(self._bricks(options).wipe_moved(device, progress)) if preparing.facts(device) else []
 
     def refill(self, options: Mapping[str, str], device: str) -> Did:
-        return Did.ALREADY
+        return self._bricks(options).refill(device) if preparing.facts(device) else Did.ALREADY
 
     def remove_device(self, options: Mapping[str, str], device: str) -> Options:
         left = [one for one in listed(options) if not _same(one, device)]
@@ -290,9 +303,21 @@ class Disks:
         devices = listed(options)
         name = self._pool(options, "")
         for device in devices:
-            self.drain(options, device, None)  # of all, before the first is touched
+            self._check_empty(device)  # of all, before the first is touched
         done = [preparing.forget(device, pool=name, driver=self._driver) for device in devices]
         return Did.CHANGED if Did.CHANGED in done else Did.ALREADY
+
+    def _bricks(self, options: Mapping[str, str]) -> DiskDriver:
+        return DiskDriver(listed(options), whole=self._driver == "disk", wipe_rate_bytes_s=registry.wipe_rate(options))
+
+    def _check_empty(self, device: str) -> None:
+        if not preparing.facts(device):
+            return
+        with disk.opened(disks_of_host.resolve(device)) as opened:
+            names = [brick.name for brick in opened.bricks()]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            raise errors.DeviceInUse(f"{device} holds {len(names)} bricks: delete them first: {shown}", names)
 
     def _pool(self, options: Mapping[str, str], device: str) -> str:
         """The pool that the disks of these options say they belong to; `device` is asked last."""

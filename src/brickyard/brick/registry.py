@@ -143,12 +143,18 @@ def _lvm(options: Options) -> Driver:
     return ThickDriver(group, uuid=uuid or None, devices=devices, raid1=raid1, wipe_rate_bytes_s=rate)
 
 
+def wipe_rate(options: Mapping[str, str]) -> int | None:
+    """Bytes per second, of options that a driver was loaded with; None: as fast as it goes."""
+    rate_mib = options.get("wipe_rate_mib", "")
+    return int(rate_mib) * MIB if re.fullmatch(r"[1-9][0-9]{0,6}", rate_mib) else None
+
+
 def _wipe_rate(options: Options) -> int | None:
-    """Bytes per second; None: as fast as it goes."""
     rate_mib = options.text("wipe_rate_mib", "")
-    if rate_mib and not re.fullmatch(r"[1-9][0-9]{0,6}", rate_mib):
+    rate = wipe_rate({"wipe_rate_mib": rate_mib})
+    if rate_mib and rate is None:
         raise options.wrong("wipe_rate_mib", rate_mib, "a whole number of MiB from 1")
-    return int(rate_mib) * MIB if rate_mib else None
+    return rate
 
 
 def _disk(options: Options) -> Driver:

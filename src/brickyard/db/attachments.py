@@ -69,6 +69,16 @@ def of_instance(tx: Tx, instance_id: str) -> list[Row]:
     return list(tx.execute(WIDE.where(attachments.c.instance_uuid == instance_id).order_by(attachments.c.created_at)))
 
 
+def known_by_path(tx: Tx, backend: str) -> list[str]:
+    """The volumes of a backend (host@backend) whose path on their host somebody outside was told, or is being told."""
+    ours = schema.volume_backends.c.name == backend
+    rows = tx.execute(
+        WIDE.join(schema.volume_backends, schema.volume_backends.c.id == volumes.c.backend_id).where(ours)
+    )
+    told = [row for row in rows if row.status == A.ATTACHING or "device_path" in (row.connection_info or {})]
+    return sorted({str(row.volume_id) for row in told})
+
+
 def update(tx: Tx, id: str, **values: Any) -> bool:
     """Change anything but the status, which only store.py changes."""
     assert "status" not in values

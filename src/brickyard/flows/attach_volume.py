@@ -15,7 +15,7 @@ from brickyard.core.bricks import Kind, name_of
 from brickyard.core.states import A
 from brickyard.db import attachments, store
 from brickyard.db.database import Tx
-from brickyard.flows import engine
+from brickyard.flows import drain_device, engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -48,6 +48,8 @@ def params(
 
 
 def open_(run: Run) -> dict[str, Any]:
+    with run.world.db.read() as tx:
+        drain_device.check_paths_stay(tx, run.params["pool"])
     at = pools.parse(run.params["pool"])
     found = run.world.nodes[at.host].open_brick(at.backend, name_of(Kind.VOLUME, run.params["volume_id"]))
     return {"device_path": found.path, "format": found.format}

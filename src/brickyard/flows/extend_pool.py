@@ -13,7 +13,7 @@ from typing import Any
 from brickyard.core import errors, pools
 from brickyard.db import hosts
 from brickyard.db.database import Tx
-from brickyard.flows import engine
+from brickyard.flows import drain_device, engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.make_pool import node_of
 
@@ -37,9 +37,8 @@ def extend(run: Run) -> dict[str, Any]:
 
 
 def unextend(run: Run) -> None:
-    device = run.params["device"]
-    node_of(run).drain_device(run.params["backend"], device, run.progress(device))
-    node_of(run).remove_device(run.params["backend"], device)
+    drain_device.empty(run)
+    node_of(run).remove_device(run.params["backend"], run.params["device"])
 
 
 def record(run: Run, tx: Tx) -> None:

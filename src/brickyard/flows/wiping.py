@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from brickyard.core import bricks, clock, errors, pools
+from brickyard.core.bricks import Receipt
 from brickyard.db import hosts, receipts
 from brickyard.db.database import Tx
 from brickyard.flows.engine import Run
@@ -41,21 +42,24 @@ def _wipe(run: Run, pool: str | None, names: Sequence[str]) -> dict[str, Any]:
                 receipt = run.world.nodes[at.host].wipe_brick(at.backend, name, run.progress(name))
             except errors.NotFound:
                 continue  # it is gone, or was never made
-            made.append(
-                {
-                    "name": receipt.name,
-                    "size_bytes": receipt.size_bytes,
-                    "method": str(receipt.method),
-                    "verified": receipt.verified,
-                    "started_at": started_at,
-                    "finished_at": receipt.finished_at,
-                }
-            )
+            made.append(told(receipt, started_at))
     return {"pool": pool, "receipts": made}
 
 
+def told(receipt: Receipt, started_at: str) -> dict[str, Any]:
+    """A receipt, as `keep` takes it."""
+    return {
+        "name": receipt.name,
+        "size_bytes": receipt.size_bytes,
+        "method": str(receipt.method),
+        "verified": receipt.verified,
+        "started_at": started_at,
+        "finished_at": receipt.finished_at,
+    }
+
+
 def keep(run: Run, tx: Tx, wiped: dict[str, Any]) -> None:
-    """Keep the receipts of a wipe."""
+    """Keep the receipts of a wipe: of the flow's project, where they name no other."""
     for receipt in wiped["receipts"]:
         parsed = bricks.parse(receipt["name"])
         if parsed is None:
@@ -69,8 +73,7 @@ def keep(run: Run, tx: Tx, wiped: dict[str, Any]) -> None:
             pool=wiped["pool"],
             brick_id=brick_id,
             kind=str(kind),
-            project_id=run.project_id,
-            **receipt,
+            **{"project_id": run.project_id, **receipt},
         )
 
 

@@ -29,8 +29,8 @@ OPEN_MAX = 512  # calls that wait or run; what is asked beyond them is not heard
 KEPT_MAX, KEPT_S = 512, 600.0  # answers that are given again
 SAY_S = 2.0  # how often a call that takes long says that it is alive
 DEVICES = frozenset({
-    "claim_devices", "make_pool", "unmake_pool", "extend_pool", "drain_device", "refill_device", "remove_device",
-    "destroy_pool",
+    "claim_devices", "make_pool", "unmake_pool", "extend_pool", "drain_device", "wipe_moved", "refill_device",
+    "remove_device", "destroy_pool",
 })  # fmt: skip
 GUESTS = frozenset({"boot", "stop", "destroy", "attach", "detach"})
 LOOKING = frozenset({"find_brick"})

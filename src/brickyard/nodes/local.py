@@ -119,9 +119,15 @@ class LocalNode:
         served = self._backend(backend)
         return self._reload(served, resources.extend(served.driver_name, served.options, device))
 
-    def drain_device(self, backend: str, device: str, progress: contract.Progress | None = None) -> Did:
+    def drain_device(
+        self, backend: str, device: str, held: Sequence[str] = (), progress: contract.Progress | None = None
+    ) -> Did:
         served = self._backend(backend)
-        return resources.drain(served.driver_name, served.options, device, progress)
+        return resources.drain(served.driver_name, served.options, device, held, progress)
+
+    def wipe_moved(self, backend: str, device: str, progress: contract.Progress | None = None) -> list[Receipt]:
+        served = self._backend(backend)
+        return resources.wipe_moved(served.driver_name, served.options, device, progress)
 
     def refill_device(self, backend: str, device: str) -> Did:
         served = self._backend(backend)

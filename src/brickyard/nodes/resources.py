@@ -12,7 +12,7 @@ from brickyard.brick import devices, making
 from brickyard.brick.driver import Progress
 from brickyard.brick.lvm import groups
 from brickyard.core import errors, pools
-from brickyard.core.bricks import Did
+from brickyard.core.bricks import Did, Receipt
 from brickyard.nodes import verbs
 
 Owners = Mapping[str, Mapping[str, Any]]  # backend → its options
@@ -60,8 +60,12 @@ def extend(driver: str, options: Mapping[str, Any], device: str) -> dict[str, st
         return making.extend_pool(driver, _texts(options), device, claimed=True)
 
 
-def drain(driver: str, options: Mapping[str, Any], device: str, progress: Progress | None) -> Did:
-    return making.drain_device(driver, _texts(options), device, progress)
+def drain(driver: str, options: Mapping[str, Any], device: str, held: Sequence[str], progress: Progress | None) -> Did:
+    return making.drain_device(driver, _texts(options), device, progress, held=held)
+
+
+def wipe_moved(driver: str, options: Mapping[str, Any], device: str, progress: Progress | None) -> list[Receipt]:
+    return making.wipe_moved(driver, _texts(options), device, progress)
 
 
 def refill(driver: str, options: Mapping[str, Any], device: str) -> Did:

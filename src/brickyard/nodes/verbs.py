@@ -197,11 +197,18 @@ class Node(Protocol):
     def extend_pool(self, backend: str, device: str) -> dict[str, str]:
         """Add a claimed device to a backend that is served; the options that changed."""
 
-    def drain_device(self, backend: str, device: str, progress: Progress | None = None) -> Did:
-        """Move what lies on a device to the others. May take hours, goes on where a former call died."""
+    def drain_device(
+        self, backend: str, device: str, held: Sequence[str] = (), progress: Progress | None = None
+    ) -> Did:
+        """Move what lies on a device to the others. May take hours, goes on where a former call died. `held` are bricks
+        that must keep their path: DeviceInUse where one would have another one."""
+
+    def wipe_moved(self, backend: str, device: str, progress: Progress | None = None) -> list[Receipt]:
+        """Wipe what a drain has copied away from a device; the receipts of that, told again by every call until the
+        device is refilled or removed."""
 
     def refill_device(self, backend: str, device: str) -> Did:
-        """The undo of a drain."""
+        """The undo of a drain, after `wipe_moved`."""
 
     def remove_device(self, backend: str, device: str) -> dict[str, str]:
         """Take a drained device out; the options that changed."""

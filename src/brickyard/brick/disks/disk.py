@@ -1,12 +1,14 @@
 """One disk of a pool: its partition table, its label area, and what in it is ours.
 
-Three types of partition are bricks (one for each kind; the name is the id), one is the label area, and one is a stretch
-that a brick is going to grow into. Everything else is somebody else's: it is seen and never changed.
+Three types of partition are bricks (one for each kind; the name is the id), one is the label area, one is a stretch
+that a brick is going to grow into, and two are what becomes a brick that moves, and what was one (see `moving`).
+Everything else is somebody else's: it is seen and never changed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +23,15 @@ from brickyard.core.bricks import Kind, Label
 
 LABELS = uuid.UUID("a050ec8d-97ab-4f5a-974b-ffa8d8fc5fef")
 SPARE = uuid.UUID("f8ec5bf8-21db-4a42-a688-c18121a59213")
+ARRIVING = uuid.UUID("6f1f1a5e-2c0b-4b8e-9f6a-6d4a0a4f2b17")
+LEAVING = uuid.UUID("c3f0a0d2-8a55-4d0c-b7a4-0b8e5a1f9e63")
 TYPES = {
     Kind.VOLUME: uuid.UUID("6e8f7795-0574-476d-8eb0-7e98a58a3a9a"),
     Kind.SNAPSHOT: uuid.UUID("b26ff595-f061-446e-b0a8-a90cd81211e9"),
     Kind.ROOT: uuid.UUID("ac956ffa-b210-47c3-90b1-4dc0e6536354"),
 }
 KINDS = {type: kind for kind, type in TYPES.items()}
-OURS = (LABELS, SPARE, *KINDS)
+OURS = (LABELS, SPARE, ARRIVING, LEAVING, *KINDS)
 Stretch = tuple[int, int]  # first byte, and the byte after the last
 
 
@@ -81,6 +85,17 @@ class Disk:
                 return self._brick(number, name)
         return None
 
+    def moved(self, type: uuid.UUID) -> list[Brick]:
+        """What is ARRIVING here, or LEAVING; the names are what the records say."""
+        entries = sorted(self.table.entries.items())
+        found = [self._brick(number, None) for number, entry in entries if entry.type == type]
+        return [brick for brick in found if brick.record is not None]
+
+    @property
+    def is_drained(self) -> bool:
+        """Nothing new may lie here."""
+        return bool(self.facts().get("draining"))
+
     def spares(self) -> list[tuple[int, str]]:
         """Number, and id of the brick that was going to grow into it."""
         return [(n, entry.name) for n, entry in sorted(self.table.entries.items()) if entry.type == SPARE]
@@ -93,11 +108,13 @@ class Disk:
     def free(self) -> list[Stretch]:
         return self.table.free() if self.table.plain else []
 
-    def _brick(self, number: int, name: str) -> Brick:
+    def _brick(self, number: int, name: str | None) -> Brick:
+        """Without a name it has that of its record."""
         partition = str(self.table.entries[number].guid)
         record = slots.record(self.descriptor, self.area, number, partition) if number < slots.SLOTS else None
-        if record is not None and record.label.name != name:
+        if record is not None and name is not None and record.label.name != name:
             record = None
+        name = name or (record.label.name if record is not None else "")
         return Brick(self.path, number, name, self.table.begin(number), self.table.length(number), partition, record)
 
     # what of the free space is known to read as zeros -----------------------------------------------------------------
@@ -128,6 +145,11 @@ class Disk:
 
     def keep(self, number: int, record: Record) -> None:
         slots.write(self.descriptor, self.area, number, slots.encode(record))
+
+    def retype(self, number: int, type: uuid.UUID) -> None:
+        """Let a partition be something else, in one change of the table."""
+        entry = dataclasses.replace(self.table.entries[number], type=type)
+        self.commit(self.table.with_entry(number, entry), self.clean())
 
     def show(self, number: int) -> None:
         """Let the kernel know the partition as the table has it."""

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from brickyard.brick import blkpg, images, locks, steps, undo, wipe
-from brickyard.brick.disks import adopting, wiping
+from brickyard.brick import blkpg, devices, images, locks, steps, undo, wipe
+from brickyard.brick.disks import adopting, moving, wiping
 from brickyard.brick.disks import disk as disks
 from brickyard.brick.disks.disk import Brick
 from brickyard.brick.disks.pool import Pool
@@ -70,9 +70,11 @@ class DiskDriver:
             lengths = [(brick.length, brick.record is not None and brick.record.state in wiping.GONE) for brick in ours]
             taken += sum(length for length, is_gone in lengths if not is_gone)
             gone += sum(length for length, is_gone in lengths if is_gone)
+            gone += sum(brick.length for brick in disk.moved(disks.LEAVING))
             free += room
             if self._pool.whole and ours:  # the rest of a disk is nobody's, and cannot be had
                 locked += sum(end - begin for begin, end in disk.free())
+        taken += sum(brick.length for brick in self._pool.arrived())
         total = free + taken + gone + locked
         storage = f"disks-{min(pools, default='')}"  # what a disk says of itself, however many there are
         return Usage(total, free, taken, taken + locked, wiping_bytes=gone, storage=storage)
@@ -82,6 +84,7 @@ class DiskDriver:
         for disk in self._pool.opened():
             found += [_found(brick) for brick in disk.bricks() if not _is_making(brick)]
             found += adopting.listed(disk)
+        found += [_found(brick) for brick in self._pool.arrived()]
         return sorted(found, key=lambda one: one.name)
 
     def find(self, name: str) -> Found | None:
@@ -96,6 +99,7 @@ class DiskDriver:
     def delete(self, name: str) -> Did:
         with self._lock(name):
             swept = self._pool.drop_spares(name)
+            swept |= moving.drop_arriving(self._pool, name, self._rate)
             brick = self._pool.find(name)
             if brick is None:
                 return Did.CHANGED if swept else Did.ALREADY
@@ -124,7 +128,7 @@ class DiskDriver:
                     brick = self._enlarge(brick, _whole(promised, MIB), progress)
                 else:
                     self._pool.show(brick)  # a grow died before the kernel and the label knew of it
-            disks.keep(brick, dataclasses.replace(record, size_bytes=promised))
+            disks.keep(brick, dataclasses.replace(record, size_bytes=promised, moving=""))
             return Did.CHANGED
 
     def relabel(self, label: Label) -> Did:
@@ -132,11 +136,19 @@ class DiskDriver:
             brick, record = self._owned(label.name)
             if record.label == label:
                 return Did.ALREADY
-            disks.keep(brick, dataclasses.replace(record, label=label))
+            disks.keep(brick, dataclasses.replace(record, label=label, moving=""))
             return Did.CHANGED
 
     def open(self, name: str) -> Connection:
         brick, record = self._owned(name)
+        if record.moving:
+            if locks.is_held(self._ready_locks(), name):
+                raise errors.DeviceInUse(
+                    f"{name} is being moved to another disk: repeat when the drain is over", [name]
+                )
+            with self._lock(name):
+                moving.stay(self._owned(name)[0])
+            brick, record = self._owned(name)
         if record.reverting:
             with self._lock(name, reading=record.reverting):
                 brick, record = self._owned(name)
@@ -165,7 +177,7 @@ class DiskDriver:
         with self._lock(name, reading=snapshot):
             brick, record = self._owned(name)
             self._owned(snapshot)
-            record = dataclasses.replace(record, reverting=snapshot)
+            record = dataclasses.replace(record, reverting=snapshot, moving="")
             self._finish_reverting(self._pool.begin_alone(brick, record), record, progress)
             return Did.CHANGED
 
@@ -200,17 +212,42 @@ class DiskDriver:
             if brick is None or brick.record is None:
                 return Did.ALREADY
             self._whole_source(name)
+            moving.settle(brick)  # what has no record is known by its type
             adopting.disown(brick)
             return Did.CHANGED
 
     def strangers(self) -> Iterable[Found]:
         return [found for found in self.list() if found.label is None]
 
+    # how a disk is emptied ------------------------------------------------------------------------------------------
+
+    def drain(self, device: str, progress: Progress | None = None, held: Sequence[str] = ()) -> Did:
+        """Move every brick of a disk to the others, and let no new one lie there until `refill`. DeviceInUse with the
+        names of those that are open or `held`, NoSpace with figures: before anything is changed, as far as can be
+        known then."""
+        path = devices.resolve(device)
+        return moving.drain(self._pool, path, self._lock, self._rate, progress, held=held, end_revert=self.open)
+
+    def wipe_moved(self, device: str, progress: Progress | None = None) -> Sequence[Receipt]:
+        """Wipe the places on a disk that bricks have left; their receipts, until `refill` or the disk is removed."""
+        return moving.finish(self._pool, devices.resolve(device), self._lock, self._rate, progress)
+
+    def refill(self, device: str) -> Did:
+        """Let bricks lie on a drained disk again; what a dead drain has left anywhere is removed."""
+        path = devices.resolve(device)
+        lost = moving.drop_lost(self._pool, self._lock, self._rate, going_on=False)
+        left = moving.forget_left(self._pool, path)
+        return Did.CHANGED if moving.keep_off(path, drained=False) or left or lost else Did.ALREADY
+
     def leftovers(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
+        decided = {brick.partition for brick in self._pool.arrived()}
         for disk in self._pool.opened():
             for brick in disk.bricks():
                 if _is_making(brick) and not locks.is_held(self._ready_locks(), brick.name):
+                    found[brick.name] = (*found.get(brick.name, ()), brick.path)
+            for brick in disk.moved(disks.ARRIVING):
+                if brick.partition not in decided and not locks.is_held(self._ready_locks(), brick.name):
                     found[brick.name] = (*found.get(brick.name, ()), brick.path)
             for number, id in disk.spares():
                 for kind in bricks.PREFIX.values():
@@ -222,6 +259,7 @@ class DiskDriver:
     def tidy(self, name: str) -> Did:
         with self._lock(name):
             swept = self._pool.drop_spares(name)
+            swept |= moving.drop_arriving(self._pool, name, self._rate)
             return Did.CHANGED if self._sweep(name) or swept else Did.ALREADY
 
     # how a brick comes to be ----------------------------------------------------------------------------------------

@@ -50,11 +50,14 @@ class Pool:
     def find(self, name: str) -> Brick | None:
         """The brick of this name. BrickError when it is not on the disks that are there, and one is missing."""
         present, missing = self._present()
-        found = []
+        found, arrived, left = [], [], set()
         for path in present:
             with disks.opened(path) as disk:
                 if (brick := disk.find(name)) is not None:
                     found.append(brick)
+                arrived += [brick for brick in disk.moved(disks.ARRIVING) if brick.name == name]
+                left |= {brick.record.moving for brick in disk.moved(disks.LEAVING) if brick.record}
+        found = found or [brick for brick in arrived if brick.partition in left]
         if len(found) > 1:
             places = ", ".join(brick.path for brick in found)
             raise errors.BrickMismatch(f"{name} is there twice, as {places}: take the disk away that is the copy")
@@ -64,17 +67,42 @@ class Pool:
 
     def capacity(self, disk: Disk) -> list[Stretch]:
         """Where on a disk a brick could be put now."""
-        free = disk.free()
+        free = disk.free() if not disk.is_drained else []
         if self.whole:
             alone = all(entry.type == disks.LABELS for entry in disk.table.entries.values())
             return [max(free, key=_length)] if alone and free else []
         return free if disk.table.vacant() is not None else []
 
-    def allocate(self, label: Label, size_bytes: int, source: str) -> tuple[Brick, bool]:
-        """A partition for a brick in the making, and whether it is known to read as zeros. NoSpace with figures."""
+    def arriving(self) -> list[Brick]:
+        """What may become a brick, or has, on the disks that are there."""
+        found = []
+        for path in self._present()[0]:
+            with disks.opened(path) as disk:
+                found += disk.moved(disks.ARRIVING)
+        return found
+
+    def arrived(self) -> list[Brick]:
+        """The bricks that have moved and whose partition does not say so yet, because somebody died in between."""
+        arrived, left = [], set()
+        for disk in self.opened():
+            arrived += disk.moved(disks.ARRIVING)
+            left |= {brick.record.moving for brick in disk.moved(disks.LEAVING) if brick.record}
+        return [brick for brick in arrived if brick.partition in left]
+
+    def allocate(
+        self, label: Label, size_bytes: int, source: str, *, moving: Brick | None = None
+    ) -> tuple[Brick, bool]:
+        """A partition for a brick in the making, and whether it is known to read as zeros. NoSpace with figures.
+
+        With `moving` it is for that brick to arrive at, on another disk with sectors of the same size.
+        """
         length = -(-size_bytes // MIB) * MIB
+        record = Record("", label, size_bytes, source, State.MAKING)
+        if moving is not None and moving.record is not None:
+            record = dataclasses.replace(moving.record, state=State.MAKING, moving="", position=0)
+        type = disks.TYPES[label.kind] if moving is None else disks.ARRIVING
         for attempt in range(TRIES):
-            seen = [(*_rank(disk, one), disk.path) for disk in self.opened() for one in self.capacity(disk)]
+            seen = [(*_rank(disk, one), disk.path) for disk in self.fitting(moving) for one in self.capacity(disk)]
             fits = [rank for rank in seen if rank[1] >= length]
             if not fits:
                 largest = max((rank[1] for rank in seen), default=0)
@@ -91,13 +119,23 @@ class Pool:
                 if best is not None and (best[0] == follows or attempt == TRIES - 1):
                     first, after = min(stretches, key=lambda stretch: _rank(disk, stretch))
                     begin = after - length if _follows(disk, first) else first
-                    return _take(disk, label, Record("", label, size_bytes, source, State.MAKING), begin, length)
+                    return _take(disk, type, record, begin, length)
         raise errors.LostRace("others took the free space of the pool each time: repeat the request")
+
+    def fitting(self, moving: Brick | None) -> Iterator[Disk]:
+        """The disks that a new brick may lie on; of one that moves, those of another name with sectors of its size."""
+        size = 0
+        if moving is not None:
+            with disks.opened(moving.disk) as disk:
+                size = disk.table.sector_bytes
+        for disk in self.opened():
+            if moving is None or (disk.path != moving.disk and disk.table.sector_bytes == size):
+                yield disk
 
     def release(self, brick: Brick, *, clean: bool) -> None:
         """Give the place of a brick back; `clean` says that it reads as zeros."""
         with disks.changing(brick.disk) as disk:
-            _same(disk, brick)
+            same(disk, brick)
             disk.hide(brick.number)
             stretches = disk.clean()
             if clean:
@@ -107,13 +145,13 @@ class Pool:
     def show(self, brick: Brick) -> None:
         """Make sure that the kernel knows the partition as it is."""
         with disks.changing(brick.disk) as disk:
-            _same(disk, brick)
+            same(disk, brick)
             disk.show(brick.number)
 
     def begin_alone(self, brick: Brick, record: Record) -> Brick:
         """Write a record at a moment when nobody has the brick open; DeviceInUse otherwise."""
         with disks.changing(brick.disk) as disk:
-            _same(disk, brick)
+            same(disk, brick)
             disk.hide(brick.number)
             disk.keep(brick.number, record)
             disk.show(brick.number)
@@ -125,7 +163,7 @@ class Pool:
         """Reserve what a brick is going to grow into, up to `length` in all: the path of that stretch, and whether it
         is known to read as zeros. The brick itself becomes larger only when it does."""
         with disks.changing(brick.disk) as disk:
-            _same(disk, brick)
+            same(disk, brick)
             end = brick.begin + length
             room = [after for first, after in disk.free() if brick.end <= first < brick.end + MIB]
             if not room or room[0] < end:
@@ -145,7 +183,7 @@ class Pool:
     def join(self, brick: Brick, length: int) -> Brick:
         """The reserved stretch becomes part of the brick, in one change of the table."""
         with disks.changing(brick.disk) as disk:
-            _same(disk, brick)
+            same(disk, brick)
             old = disk.table.entries[brick.number]
             last = (brick.begin + length) // disk.table.sector_bytes - 1
             table = disk.table.with_entry(brick.number, dataclasses.replace(old, last=last))
@@ -190,15 +228,16 @@ class Pool:
         return present, missing
 
 
-def _take(disk: Disk, label: Label, record: Record, begin: int, length: int) -> tuple[Brick, bool]:
+def _take(disk: Disk, type: uuid.UUID, record: Record, begin: int, length: int) -> tuple[Brick, bool]:
     """The slot first: until the table has the partition, the record speaks of nothing."""
     clean, number, guid = disk.is_clean(begin, begin + length), _vacant(disk), uuid.uuid4()
     record = dataclasses.replace(record, partition=str(guid))
     disk.keep(number, record)
-    entry = disks.entry_of(label, begin, length, disk.table.sector_bytes, guid)
+    entry = disks.entry_of(record.label, begin, length, disk.table.sector_bytes, guid)
+    entry = dataclasses.replace(entry, type=type)
     disk.commit(disk.table.with_entry(number, entry), disks.without(disk.clean(), begin, begin + length))
     disk.show(number)
-    return Brick(disk.path, number, label.name, begin, length, str(guid), record), clean
+    return Brick(disk.path, number, record.label.name, begin, length, str(guid), record), clean
 
 
 def _vacant(disk: Disk) -> int:
@@ -208,7 +247,8 @@ def _vacant(disk: Disk) -> int:
     return number
 
 
-def _same(disk: Disk, brick: Brick) -> None:
+def same(disk: Disk, brick: Brick) -> None:
+    """BrickMismatch unless the brick is where it was seen."""
     entry = disk.table.entries.get(brick.number)
     if entry is None or str(entry.guid) != brick.partition or disk.table.begin(brick.number) != brick.begin:
         raise errors.BrickMismatch(f"{brick.path} is another partition now: look at the disk, then repeat")

@@ -56,7 +56,9 @@ def forget(path: str, *, pool: str, driver: str) -> Did:
         disk = Disk(real, descriptor)
         _check_whose(disk, pool, driver)
         ours = [number for number, entry in disk.table.entries.items() if entry.type in disks.OURS]
-        if left := [blkpg.path_of(real, n) for n in ours if disk.table.entries[n].type != disks.LABELS]:
+        wiped = [brick.number for brick in disk.moved(disks.LEAVING) if brick.record and brick.record.finished_at]
+        empty = {number for number in ours if disk.table.entries[number].type == disks.LABELS}.union(wiped)
+        if left := [blkpg.path_of(real, number) for number in ours if number not in empty]:
             raise errors.DeviceInUse(
                 f"{path} still holds bricks: {', '.join(left)}; delete them, or move them, then repeat", left
             )

@@ -46,10 +46,11 @@ class Record:
     source: str  # what the content came from: "" for an empty brick, the name of a brick, or "image"
     state: State
     reverting: str = ""  # the snapshot that is being copied over the old content
-    position: int = 0
+    position: int = 0  # up to where it is wiped, or has arrived
     method: str = ""  # of the wipe, once it is done
     verified: str = ""
     finished_at: str = ""
+    moving: str = ""  # the partition that it moves or has moved to, by its unique GUID
 
     def receipt(self, size_bytes: int) -> Receipt:
         return Receipt(self.label.name, size_bytes, WipeMethod(self.method), self.verified, self.finished_at)
@@ -102,6 +103,7 @@ def encode(record: Record) -> dict[str, Any]:
         "method": record.method,
         "verified": record.verified,
         "finished_at": record.finished_at,
+        "moving": record.moving,
     }
 
 
@@ -119,6 +121,7 @@ def decode(fields: dict[str, Any]) -> Record:
         str(fields.get("method", "")),
         str(fields.get("verified", "")),
         str(fields.get("finished_at", "")),
+        str(fields.get("moving", "")),
     )
 
 

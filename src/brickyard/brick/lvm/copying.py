@@ -16,15 +16,15 @@ REPORT_BYTES = 16 * MIB  # between two reports of progress
 ZEROS = bytes(CHUNK_BYTES)
 
 
-def copy(source: str, target: str, size_bytes: int, *, zeroed: bool, progress: Progress | None) -> None:
-    """Copy the first `size_bytes` of `source`; `zeroed` says that all of `target` reads as zeros. It is on the disk
-    when this returns."""
+def copy(source: str, target: str, size_bytes: int, *, zeroed: bool, progress: Progress | None, begin: int = 0) -> None:
+    """Copy `source` from `begin` up to the byte `size_bytes`; `zeroed` says that all of `target` reads as zeros. It is
+    on the disk when this returns."""
     with (
         faults.step("copy"),
         steps.opened(source, os.O_RDONLY) as reader,
         steps.opened(target, os.O_RDWR) as writer,
     ):
-        offset = 0
+        offset = begin
         while offset < size_bytes:
             if offset % REPORT_BYTES == 0:
                 faults.point("copying")
