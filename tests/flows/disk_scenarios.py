@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,9 +44,21 @@ def detach(directory: Path) -> None:
         listed = ["losetup", "-j", str(file), "-n", "-O", "NAME"]
         for loop in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split():
             subprocess.run(["losetup", "-d", loop], check=True, capture_output=True)
-            with open("/dev/loop-control", "rb") as control:
-                fcntl.ioctl(control, LOOP_CTL_REMOVE, int(loop.removeprefix("/dev/loop")))
+            _forget(int(loop.removeprefix("/dev/loop")))
         file.unlink()
+
+
+def _forget(number: int) -> None:
+    """Remove a loop device; whoever lists the disks of this machine has it open for a moment, and is waited for."""
+    with open("/dev/loop-control", "rb") as control:
+        for last in [False] * 1000 + [True]:
+            try:
+                fcntl.ioctl(control, LOOP_CTL_REMOVE, number)
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY or last:
+                    raise
+            time.sleep(0.02)
 
 
 def with_disks(site: Site) -> Facts:
