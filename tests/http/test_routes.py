@@ -187,6 +187,7 @@ VALUES: dict[str, Any] = {
     "os-initialize_connection": {"connector": {"host": "h1"}},
     "os-terminate_connection": {"connector": {"host": "h1"}},
     "os-extend": {"new_size": 2},
+    "os-retype": {"new_type": "x"},
     "revert": {"snapshot_id": OURS},
     "os-set_bootable": {"bootable": True},
     "os-update_readonly_flag": {"readonly": True},

@@ -55,7 +55,6 @@ LIKE_SINCE = "3.34"
 # what is the same for all of ours: a filter by it matches everything or nothing
 CONSTANT: dict[str, Any] = {
     "consistencygroup_id": None,
-    "migration_status": None,
     "replication_status": None,
     "consumes_quota": True,
 }

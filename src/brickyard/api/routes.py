@@ -93,6 +93,7 @@ VOLUME_ACTIONS: Mapping[str, Action] = {
     ),
     # what becomes of the volume
     "os-extend": Action(volume_actions.extend, "volume:extend", schema=action_schemas.EXTEND),
+    "os-retype": Action(volume_actions.retype, "volume:retype", schema=action_schemas.RETYPE),
     "revert": Action(volume_actions.revert, "volume:revert_to_snapshot", "3.40", action_schemas.REVERT),
     "os-set_bootable": Action(volume_actions.set_bootable, "volume:update", schema=action_schemas.SET_BOOTABLE),
     "os-update_readonly_flag": Action(
@@ -108,6 +109,10 @@ VOLUME_ACTIONS: Mapping[str, Action] = {
     "os-force_delete": Action(volume_actions.force_delete, f"{ADMIN_DO}:force_delete"),
     "os-force_detach": Action(
         volume_actions.force_detach, f"{ADMIN_DO}:force_detach", schema=action_schemas.FORCE_DETACH
+    ),
+    "os-migrate_volume": Action(volume_actions.migrate, f"{ADMIN_DO}:migrate_volume", schema=action_schemas.MIGRATE),
+    "os-migrate_volume_completion": Action(
+        volume_actions.complete_migration, f"{ADMIN_DO}:migrate_volume_completion", schema=action_schemas.COMPLETE
     ),
     "os-unmanage": Action(manageable.unmanage_volume, "volume_extension:volume_unmanage"),
 }

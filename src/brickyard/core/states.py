@@ -53,6 +53,7 @@ class V(enum.StrEnum):
     DETACHING = "detaching"
     EXTENDING = "extending"
     REVERTING = "reverting"
+    RETYPING = "retyping"
     DELETING = "deleting"
     AWAITING_TRANSFER = "awaiting-transfer"
     UNMANAGING = "unmanaging"
@@ -124,6 +125,8 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     row("unmanage",     {V.AVAILABLE, V.ERROR, V.ERROR_UNMANAGING}, V.UNMANAGING, GONE, V.ERROR_UNMANAGING),
     row("extend",       OK,                         V.EXTENDING,  COUNT,       V.ERROR_EXTENDING),
     row("revert",       {V.AVAILABLE},              V.REVERTING,  BEFORE,      V.ERROR),
+    row("retype",       OK,                         V.RETYPING,   BEFORE,      BEFORE),
+    row("migrate",      {V.AVAILABLE},              V.MAINTENANCE, BEFORE,     BEFORE),
     row("reserve",      OK,                         V.RESERVED,   COUNT,       COUNT, Crash.NONE),
     row("attach",       OK | {V.RESERVED, V.ATTACHING, V.DETACHING}, V.ATTACHING, COUNT, COUNT),
     row("detach",       {V.IN_USE},                 V.DETACHING,  COUNT,       V.IN_USE, Crash.NONE),
@@ -159,7 +162,7 @@ INSTANCE: Mapping[str, Row] = {r.action: r for r in (
 # fmt: on
 
 # What an administrator may set by hand with os-reset_status; `deleting` is refused, since only a flow may delete.
-RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING, V.UNMANAGING, V.ERROR_UNMANAGING}
+RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING, V.RETYPING, V.UNMANAGING, V.ERROR_UNMANAGING}
 RESETTABLE_SNAPSHOT = frozenset(S)
 RESETTABLE_GROUP = frozenset(G)
 RESETTABLE_GROUP_SNAPSHOT = frozenset(G) - {G.IN_USE}

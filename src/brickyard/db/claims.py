@@ -51,6 +51,12 @@ def claim(tx: Tx, *, pool_id: str, brick_id: str, gib: int, reservation_id: str 
     return True
 
 
+def pools_of(tx: Tx, brick_id: str) -> list[str]:
+    """The ids of the pools on which something is claimed for a brick: while it moves, and until its old copy is gone,
+    these are two."""
+    return list(tx.scalars(sa.select(claims.c.pool_id).where(claims.c.brick_id == brick_id)))
+
+
 def grow(tx: Tx, *, pool_id: str, brick_id: str, gib: int) -> bool:
     """Raise the brick's claim to `gib`; False when the difference does not fit."""
     mine = sa.and_(claims.c.brick_id == brick_id, claims.c.pool_id == pool_id)

@@ -24,12 +24,14 @@ ACTIONS = {
     "snapshot_create": ("009", "create snapshot"),
     "snapshot_delete": ("010", "delete snapshot"),
     "revert": ("011", "update snapshot"),
+    "move": ("008", "move volume"),
 }
 DETAILS = {
     "unknown": ("001", "An unknown error occurred."),
     "no_host": ("003", "Could not find any available weighted backend."),
     "quota": ("006", "Quota exceeded."),
     "extend_failed": ("010", "Volume backend failed to extend the volume."),
+    "move_failed": ("012", "Driver failed to create the volume."),
     "create_failed": ("012", "Driver failed to create the volume."),
     "snapshot_failed": ("013", "Volume snapshot failed."),
     "image_unacceptable": ("029", "The image is in a format, or asks for something, that is not accepted."),

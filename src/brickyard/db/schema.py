@@ -153,6 +153,7 @@ volumes = sa.Table(
     sa.Column("target_gib", sa.Integer),  # the size that a running extend makes it; the quota counts it already
     sa.Column("before", STATUS),
     sa.Column("status", STATUS, nullable=False),
+    sa.Column("migration_status", STATUS),  # of its latest move; null: it was never moved
     sa.Column("availability_zone", NAME),
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
     sa.Column("backend_id", sa.Integer, sa.ForeignKey("volume_backends.id"), index=True),

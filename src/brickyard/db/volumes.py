@@ -105,6 +105,12 @@ def update(tx: Tx, id: str, **values: Any) -> bool:
     return done.rowcount == 1
 
 
+def switch(tx: Tx, id: str, *, from_pool_id: str, generation: int, **values: Any) -> bool:
+    """The volume lies elsewhere from here on; False unless it lay there with this generation."""
+    there = sa.and_(volumes.c.id == id, volumes.c.pool_id == from_pool_id, volumes.c.generation == generation)
+    return tx.execute(sa.update(volumes).where(there).values(generation=generation + 1, **values)).rowcount == 1
+
+
 def attachments_of(tx: Tx, found: Iterable[Row]) -> dict[str, list[Row]]:
     """The attachments of some volumes, by volume id, the oldest first; of rows that leave here."""
     ids = [row.id for row in found if row.has_attachments]

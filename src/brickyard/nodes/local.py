@@ -244,6 +244,23 @@ class LocalNode:
         driver = cast(contract.Importer, self._open_driver(backend, label.name))
         return driver.import_image(label, image.path, image.format, size_bytes, progress)
 
+    def copy_brick(
+        self,
+        source_backend: str,
+        source: str,
+        backend: str,
+        label: Label,
+        size_bytes: int,
+        progress: contract.Progress | None = None,
+    ) -> Did:
+        driver = cast(contract.Importer, self._open_driver(backend, label.name))
+        origin = self._driver(source_backend)
+        found = origin.open(source)
+        try:
+            return driver.import_image(label, found.path, found.format, size_bytes, progress)
+        finally:
+            origin.close(source)
+
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: contract.Progress | None = None) -> Did:
         driver = cast(contract.Snapshotter, self._open_driver(backend, label.name))
         with self._paused(_serial(name)):

@@ -128,6 +128,17 @@ class Node(Protocol):
         self, backend: str, image: Image, label: Label, size_bytes: int, progress: Progress | None = None
     ) -> Did: ...
 
+    def copy_brick(
+        self,
+        source_backend: str,
+        source: str,
+        backend: str,
+        label: Label,
+        size_bytes: int,
+        progress: Progress | None = None,
+    ) -> Did:
+        """A brick with the content of one of another backend of this host, which nobody uses and which is a file."""
+
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: Progress | None = None) -> Did:
         """Keep the content of a brick; a guest of this node that uses it is paused meanwhile."""
 

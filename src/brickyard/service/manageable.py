@@ -58,7 +58,7 @@ def list_(site: Site, host: str, kind: Kind) -> list[Manageable]:
     What has no owner is listed as a snapshot where it has the name of one, and as a volume otherwise.
     """
     with site.db.read() as tx:
-        pool = _pool(site, tx, host)
+        pool = usable_pool(site, tx, host)
         rows = {row.id for row in volumes.on_pool(tx, pool.id)} | set(snapshots.on_pool(tx, pool.id))
     node, backend = site.world.nodes[pool.host], pools.parse(pool.name).backend
     owned = [found for found in node.bricks(backend) if found.label is not None]
@@ -84,7 +84,7 @@ def _owned(found: Found, rows: set[str]) -> Manageable:
 def manage_volume(site: Site, caller: Caller, host: str, wanted: Wanted) -> Row:
     """Insert the volume, `creating`, with its flow. It belongs to the caller's project."""
     with site.db.read() as tx:
-        pool = _pool(site, tx, host)
+        pool = usable_pool(site, tx, host)
     size_gib = sizes.bytes_to_gib(_stranger(site, pool, wanted.name).size_bytes)
     view = next(view for view in site.world.places.pools() if view.id == pool.id)
     label = Label(Kind.VOLUME, str(uuid.uuid4()), caller.project_id)
@@ -125,7 +125,7 @@ def manage_snapshot(site: Site, caller: Caller, volume_id: str, wanted: Wanted) 
         volume = volume_service.require(tx, caller, volume_id)
         if volume.pool_id is None:
             raise errors.InvalidState(f"Volume {volume_id} lies nowhere; it has no snapshots.", field="volume_id")
-        pool = _pool(site, tx, volume.host)
+        pool = usable_pool(site, tx, volume.host)
     size_gib = sizes.bytes_to_gib(_stranger(site, pool, wanted.name).size_bytes)
     label = Label(Kind.SNAPSHOT, str(uuid.uuid4()), volume.project_id, parent=volume_id)
     with site.db.begin() as tx:
@@ -210,7 +210,7 @@ def _queue_unmanage(site: Site, caller: Caller, tx: Tx, kind: Kind, row: Row) ->
 # where it lies -------------------------------------------------------------------------------------------------------
 
 
-def _pool(site: Site, tx: Tx, host: str) -> Row:
+def usable_pool(site: Site, tx: Tx, host: str) -> Row:
     """The pool that a request names; Invalid while nothing can be asked of it."""
     try:
         pool = hosts.require_pool(tx, host)

@@ -30,6 +30,7 @@ RULES: dict[str, str] = {
     "volume:force_delete": ADMIN,
     "volume:extend": MEMBER,
     "volume:extend_attached_volume": MEMBER,
+    "volume:retype": MEMBER,
     "volume:revert_to_snapshot": MEMBER,
     "volume:multiattach": MEMBER,
     "volume:update_readonly_flag": MEMBER,
@@ -55,6 +56,8 @@ RULES: dict[str, str] = {
     "volume_extension:volume_admin_actions:reset_status": ADMIN,
     "volume_extension:volume_admin_actions:force_delete": ADMIN,
     "volume_extension:volume_admin_actions:force_detach": ADMIN,
+    "volume_extension:volume_admin_actions:migrate_volume": ADMIN,
+    "volume_extension:volume_admin_actions:migrate_volume_completion": ADMIN,
     # snapshots
     "volume:get_all_snapshots": READER,
     "volume:get_snapshot": READER,

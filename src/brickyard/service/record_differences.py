@@ -11,7 +11,18 @@ from brickyard.db.audit import Records
 from brickyard.service.differences import Difference, Repair, Seen
 
 EXPIRED_S = 60.0  # the janitor needs a moment
-BUSY = {"creating", "deleting", "unmanaging", "extending", "reverting", "restoring", "building", "starting", "stopping"}
+BUSY = {
+    "creating",
+    "deleting",
+    "unmanaging",
+    "retyping",
+    "extending",
+    "reverting",
+    "restoring",
+    "building",
+    "starting",
+    "stopping",
+}
 PLUGGED = (A.ATTACHED, A.ATTACHING, A.DETACHING)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from brickyard.core import errors, states
 from brickyard.core.states import S, V
-from brickyard.db import attachments, snapshots, store
+from brickyard.db import attachments, snapshots, store, volumes
 from brickyard.db.database import Tx
 from brickyard.service import attachments as connections
 from brickyard.service.site import Caller, Site
@@ -19,8 +19,10 @@ UPDATE_RULE = "volume_extension:snapshot_actions:update_snapshot_status"
 PROGRESS = {S.CREATING: (S.CREATING, S.AVAILABLE, S.ERROR), S.DELETING: (S.DELETING, S.ERROR_DELETING)}
 
 
-def volume(site: Site, caller: Caller, id: str, status: str | None, attach_status: str | None) -> None:
-    """Set the status; with attach_status `detached`, remove the attachments."""
+def volume(
+    site: Site, caller: Caller, id: str, status: str | None, attach_status: str | None, migration_status: str | None
+) -> None:
+    """Set the status, or that of the latest move; with attach_status `detached`, remove the attachments."""
     wanted = _one_of(status, states.RESETTABLE_VOLUME)
 
     def start(tx: Tx) -> connections.Started:
@@ -31,6 +33,10 @@ def volume(site: Site, caller: Caller, id: str, status: str | None, attach_statu
             raise errors.Invalid(f"Volume {id} has no attachments, so it cannot be in-use.", field="status")
         if wanted is not None:
             store.force(tx, "volume", id, wanted)
+        if migration_status is not None:
+            if wanted is None:
+                store.force(tx, "volume", id, row.status)  # not while a flow works on it
+            volumes.update(tx, id, migration_status=None if migration_status == "none" else migration_status)
         if attach_status == "detached":
             for attachment in own:
                 connections.check_unused(tx, caller, attachment)

@@ -33,8 +33,6 @@ def create(site: Site, caller: Caller, volume_id: str, *, name: str | None, no_s
     with site.db.begin() as tx:
         volume = held(tx, caller, volume_id)
         site.policy.check("volume:create_transfer", caller, volume.project_id)
-        if volume.group_id is not None:
-            raise errors.InvalidState(f"Volume {volume_id} is in group {volume.group_id}; remove it from that first.")
         _check_alone(tx, volume, [] if no_snapshots else snapshots.of_volume(tx, volume_id))
         store.begin(tx, "volume", volume_id, "transfer")
         transfers.forget_volume(tx, volume_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from brickyard.api.handlers.manageable import where
 from brickyard.api.request import Reply, Request, boolean
 from brickyard.api.views import attachments as views
 from brickyard.core import errors
-from brickyard.service import connections, metadata, resets, volumes
+from brickyard.service import connections, metadata, moves, resets, volumes
 
 IMAGE = "volume_extension:volume_image_metadata"
 
@@ -79,6 +80,23 @@ def revert(request: Request, value: Any, id: str) -> Reply:
     return Reply(202)
 
 
+def retype(request: Request, value: Any, id: str) -> Reply:
+    moves.retype(request.site, request.caller, id, value["new_type"], value.get("migration_policy") or "never")
+    return Reply(202)
+
+
+def migrate(request: Request, value: Any, id: str) -> Reply:
+    if "cluster" in value and not request.since("3.16"):
+        raise errors.Invalid("Additional properties are not allowed ('cluster' came with 3.16).", field="cluster")
+    moves.migrate(request.site, request.caller, id, where(value.get("host"), value.get("cluster")))
+    return Reply(202)
+
+
+def complete_migration(request: Request, value: Any, id: str) -> Reply:
+    moves.complete(request.site, request.caller, id, value["new_volume"])
+    return Reply(200)
+
+
 def set_bootable(request: Request, value: Any, id: str) -> Reply:
     volumes.update(request.site, request.caller, id, {"bootable": boolean(value["bootable"], "bootable")})
     return Reply(200)
@@ -92,7 +110,9 @@ def update_readonly_flag(request: Request, value: Any, id: str) -> Reply:
 def reset_status(request: Request, value: Any, id: str) -> Reply:
     if all(found is None for found in value.values()):
         raise errors.Invalid("Say what to set: status, attach_status or migration_status.", field="status")
-    resets.volume(request.site, request.caller, id, value.get("status"), value.get("attach_status"))
+    resets.volume(
+        request.site, request.caller, id, value.get("status"), value.get("attach_status"), value.get("migration_status")
+    )
     return Reply(202)
 
 

@@ -44,3 +44,17 @@ image_metadata: Schema = {
 }
 SET_IMAGE: Schema = shapes.closed({"metadata": image_metadata}, ("metadata",))
 UNSET_IMAGE: Schema = shapes.closed({"key": shapes.word}, ("key",))
+RETYPE: Schema = shapes.closed(
+    {"new_type": shapes.word, "migration_policy": {"enum": ["never", "on-demand", None]}}, ("new_type",)
+)
+MIGRATE: Schema = shapes.closed(
+    {
+        "host": {"anyOf": [shapes.host, {"type": "null"}]},
+        "cluster": {"anyOf": [shapes.host, {"type": "null"}]},
+        "force_host_copy": {"anyOf": [shapes.boolean, {"type": "null"}]},
+        "lock_volume": {"anyOf": [shapes.boolean, {"type": "null"}]},
+    }
+)
+COMPLETE: Schema = shapes.closed(
+    {"new_volume": shapes.uuid, "error": {"anyOf": [shapes.boolean, {"type": "null"}]}}, ("new_volume",)
+)

@@ -592,6 +592,7 @@ def upgrade() -> None:
         sa.Column("target_gib", sa.Integer(), nullable=True),
         sa.Column("before", sa.String(length=32), nullable=True),
         sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("migration_status", sa.String(length=32), nullable=True),
         sa.Column("availability_zone", sa.String(length=255), nullable=True),
         sa.Column("pool_id", sa.String(length=36), nullable=True),
         sa.Column("backend_id", sa.Integer(), nullable=True),
@@ -610,7 +611,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_unmanaging')",
+            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'retyping', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_unmanaging')",
             name=op.f("ck_volumes_status"),
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["volume_backends.id"], name=op.f("fk_volumes_backend_id")),

@@ -1,0 +1,171 @@
+"""Moving a volume to another backend of its host, and giving it another type, which may need that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from brickyard.core import errors, pools
+from brickyard.core import quotas as quota_rules
+from brickyard.core.placement import PoolView
+from brickyard.core.states import V
+from brickyard.db import claims, hosts, snapshots, store, types, volumes
+from brickyard.db.database import Row, Tx
+from brickyard.flows import move_volume
+from brickyard.service import abilities, manageable, quotas, scheduler_stats, work
+from brickyard.service import types as type_service
+from brickyard.service import volumes as volume_service
+from brickyard.service.site import Caller, Site
+
+FILES = ("raw", "qcow2", "vdi")  # drivers whose bricks another one can take as images
+COPIED = "is the source of a volume or snapshot that is being created; move it when that one is available"
+
+
+def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
+    """Begin to move an available volume to the pool or backend `host`; it is in maintenance until that is over."""
+    views = {view.id: view for view in site.world.places.pools()}
+    with site.db.begin() as tx:
+        row = _held(site, tx, caller, id, "volume_extension:volume_admin_actions:migrate_volume")
+        target = manageable.usable_pool(site, tx, host)
+        if target.id == row.pool_id:
+            raise errors.Invalid(f"Volume {id} lies on {target.name} already.", field="host")
+        _check_movable(tx, row)
+        if target.host != pools.parse(row.host).host:
+            raise errors.Invalid(
+                f"Volume {id} lies on {row.host}: it can be moved to another backend of that host.", field="host"
+            )
+        if not scheduler_stats.serves(views[target.id], row.extra_specs or {}):
+            raise errors.Invalid(f"Pool {target.name} does not serve type {row.volume_type}.", field="host")
+        abilities.require(tx, target.id, "imports", field="host")
+        if target.id in claims.pools_of(tx, id):
+            raise errors.InvalidState(f"An older copy of volume {id} is still being removed from {target.name}.")
+        _begin(site, caller, tx, row, "migrate", {"pinned": [target.name]})
+
+
+def retype(site: Site, caller: Caller, id: str, new_type: str, policy: str) -> None:
+    """Give a volume another type: at once where its pool serves that, and otherwise with a move, if `policy` is
+    on-demand."""
+    views = site.world.places.pools()
+    with site.db.begin() as tx:
+        row = _held(site, tx, caller, id, "volume:retype")
+        type_ = types.find(tx, new_type, caller.sees)
+        if type_ is None:
+            raise errors.NotFound(f"Volume type {new_type} could not be found.")
+        if row.status not in (V.AVAILABLE, V.IN_USE):
+            raise errors.InvalidState(f"Volume {id} must be available or in-use, but is {row.status}.", field="status")
+        _check_type(site, caller, tx, row, type_)
+        deltas = quota_rules.volume_deltas(row.size_gib, type_name=type_.name)
+        own = {name: delta for name, delta in deltas.items() if name not in ("volumes", "gigabytes")}
+        quotas.take(site, tx, row.project_id, own)
+        specs = dict(type_.extra_specs)
+        change = {"volume_type_id": type_.id, "multiattach": volume_service.is_multiattach(specs)}
+        if any(view.id == row.pool_id and scheduler_stats.serves(view, specs) for view in views):
+            store.begin(tx, "volume", id, "retype")
+            store.end(tx, "volume", id, "retype", ok=True, **change)
+            return
+        if policy != "on-demand":
+            raise errors.Invalid(
+                f"Pool {row.host} does not serve type {type_.name}: with migration_policy on-demand the volume is "
+                "moved.",
+                field="migration_policy",
+            )
+        _check_movable(tx, row)
+        names = _targets(tx, row, views, specs)
+        if not names:
+            raise errors.Invalid(
+                f"No other backend of host {pools.parse(row.host).host} serves type {type_.name}.", field="new_type"
+            )
+        _begin(site, caller, tx, row, "retype", {"pinned": names, "extra_specs": specs, "needs": ["imports"]}, change)
+
+
+def complete(site: Site, caller: Caller, id: str, new_id: str) -> None:
+    """What a compute service says when it has moved a volume itself. No move here waits for one, so there is none to
+    complete."""
+    rule = "volume_extension:volume_admin_actions:migrate_volume_completion"
+    with site.db.read() as tx:
+        row, new = volume_service.require(tx, caller, id), volume_service.require(tx, caller, new_id)
+    site.policy.check(rule, caller, row.project_id)
+    raise errors.InvalidState(
+        f"Volume {id} is not being moved to volume {new.id}: a move ends by itself here, see its migration_status "
+        f"({row.migration_status}).",
+        field="migration_status",
+    )
+
+
+def _held(site: Site, tx: Tx, caller: Caller, id: str, rule: str) -> Row:
+    store.hold(tx, "volume", id)
+    row = volume_service.require(tx, caller, id)
+    site.policy.check(rule, caller, row.project_id)
+    if row.group_id is not None:
+        raise errors.InvalidState(f"Volume {id} is in group {row.group_id}; remove it from that first.")
+    if row.pool_id is None:
+        raise errors.InvalidState(f"Volume {id} lies nowhere.", field="status")
+    return row
+
+
+def _check_movable(tx: Tx, row: Row) -> None:
+    if row.status != V.AVAILABLE or store.attachment_statuses(tx, row.id):
+        raise errors.InvalidState(
+            f"Volume {row.id} must be available and not attached to be moved, but is {row.status}.", field="status"
+        )
+    if own := snapshots.of_volume(tx, row.id):
+        raise errors.InvalidState(
+            f"Volume {row.id} has {len(own)} snapshots, which cannot be moved; delete them first."
+        )
+    pool = hosts.find_pool(tx, row.pool_id)
+    if pool is None or pool.driver not in FILES:
+        raise errors.Invalid(
+            f"Volume {row.id} lies on {row.host}, and only what lies in files ({', '.join(FILES)}) can be moved."
+        )
+    abilities.check_thawed(tx, row.pool_id)
+
+
+def _check_type(site: Site, caller: Caller, tx: Tx, row: Row, type_: Row) -> None:
+    if type_.id == row.volume_type_id:
+        raise errors.Invalid(f"Volume {row.id} has type {type_.name} already.", field="new_type")
+    type_service.check_encryption(tx, type_)
+    volume_service.check_type(type_, row.size_gib)
+    multiattach = volume_service.is_multiattach(type_.extra_specs)
+    if multiattach:
+        site.policy.check("volume:multiattach", caller, row.project_id)
+    if multiattach != bool(row.multiattach) and row.status != V.AVAILABLE:
+        raise errors.InvalidState(
+            f"Volume {row.id} must be available to change whether several may attach it.", field="status"
+        )
+    old = types.find(tx, row.volume_type_id) if row.volume_type_id else None
+    if row.status == V.IN_USE and type_.qos_specs_id != (old.qos_specs_id if old else None):
+        raise errors.InvalidState(f"Volume {row.id} is in use: its QoS specs stay what they are.", field="new_type")
+
+
+def _targets(tx: Tx, row: Row, views: Sequence[PoolView], specs: dict[str, Any]) -> list[str]:
+    """The pools of the volume's host that serve a type and have nothing of the volume."""
+    here, taken = pools.parse(row.host).host, set(claims.pools_of(tx, row.id))
+    return [
+        view.name
+        for view in views
+        if view.host == here and view.id not in taken and view.up and scheduler_stats.serves(view, specs)
+    ]
+
+
+def _begin(
+    site: Site,
+    caller: Caller,
+    tx: Tx,
+    row: Row,
+    action: str,
+    ask: dict[str, Any],
+    change: dict[str, Any] | None = None,
+) -> None:
+    alone = volumes.not_being_copied(row.id)
+    store.begin(tx, "volume", row.id, action, where=alone, why=COPIED, migration_status="starting")
+    params = move_volume.params(
+        volume_id=row.id,
+        gib=row.size_gib,
+        pool=row.host,
+        pool_id=row.pool_id,
+        generation=row.generation,
+        ask=ask,
+        action=action,
+        change=change,
+    )
+    work.queue(site, caller, tx, "move_volume", params, resource_id=row.id, project_id=row.project_id)
