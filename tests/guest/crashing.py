@@ -29,6 +29,7 @@ MIB = 1024 * 1024
 SIZE, LARGER = 4 * MIB, 8 * MIB
 # So many states of each story, each time others; "all" takes all, and BRICKYARD_SEED repeats a run.
 STATES = os.environ.get("BRICKYARD_STATES", "2")
+PART, PARTS = map(int, os.environ.get("BRICKYARD_PART", "1/1").split("/"))  # of them: guests can share a story
 SEED = os.environ.get("BRICKYARD_SEED") or uuid.uuid4().hex[:8]
 SAMPLES = int(os.environ.get("BRICKYARD_SAMPLES", "3"))  # of each set of writes that was in the cache
 RECORDED, CRASHED = "brickyard-recorded", "brickyard-crashed"
@@ -270,6 +271,7 @@ def run_states(storage: Storage, disks: Sequence[str], size_bytes: int) -> int:
         every = in_order([state for states in found for state in states])
         chosen = different(log, every) if STATES == "all" else _chosen(found, chance)
         print(f"{len(every)} states, {len(chosen)} of them to look at (seed {SEED})", flush=True)
+        chosen = chosen[len(chosen) * (PART - 1) // PARTS : len(chosen) * PART // PARTS]
         replay = Replay(log, disks, size_bytes)
         for number, state in enumerate(chosen, 1):
             print(f"{number} {state.step.verb}: {state.crash}", flush=True)

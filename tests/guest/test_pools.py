@@ -107,7 +107,8 @@ class Service:
         volume = until(
             lambda: (v := self.ask("GET", f"/v3/volumes/{id}")["volume"])["status"] != "creating" and v, "it is made"
         )
-        assert volume["status"] == "available", self.ask("GET", "/v1/flows", params={"resource_id": id})
+        flows = self.ask("GET", "/v1/flows", params={"resource_id": id})["flows"]
+        assert volume["status"] == "available", [flow["error"] for flow in flows]
         return str(id)
 
     def drop_volume(self, id: str) -> None:

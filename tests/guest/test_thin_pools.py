@@ -164,13 +164,15 @@ def test_a_change_of_a_group_is_on_its_disks_when_it_is_answered(take: Take) -> 
 # killed ----------------------------------------------------------------------------------------------------------
 
 
-def _unsay(disk: str, name: str, directory: Path) -> None:
-    """As if the lvcreate of this volume had been killed between what it wrote down and what it told the pool."""
+def _unsay(disk: str, name: str, directory: Path, *, half: bool = False) -> None:
+    """As if the lvcreate of this volume had been killed between what it wrote down and what it told the pool; or, by
+    half, when it had told the pool to make the volume, and not yet that this was all."""
     config = directory / "config"
     lvm(disk, "vgcfgbackup", "-f", str(config), "ours")
     thin_id = lvm(disk, "lvs", "--noheadings", "-o", "thin_id", f"ours/{name}")
     number = lvm(disk, "lvs", "--noheadings", "-o", "transaction_id", POOL)
-    for message in (f"delete {thin_id}", f"set_transaction_id {number} {int(number) - 1}"):
+    unsaid = [] if half else [f"delete {thin_id}"]
+    for message in (*unsaid, f"set_transaction_id {number} {int(number) - 1}"):
         run("dmsetup", "message", "ours-ours--pool-tpool", "0", message)
     message = f'type = "thin-pool"\nmessage1 {{\ncreate = "{name}"\n}}\n'
     config.write_text(re.sub(r'type = "thin-pool"\n', message, config.read_text()))
@@ -203,6 +205,32 @@ def test_a_create_that_was_killed_in_a_pool_that_is_in_use_is_made_up_for(take: 
     assert driver.leftovers() == {}
     assert len(list(driver.list())) == 1
     assert len(lvm(disk, "lvs", "--noheadings", "-o", "lv_name", "ours").split()) == 2
+
+
+@pytest.mark.thorough
+def test_a_create_that_was_killed_when_the_pool_knew_it_by_half_is_made_anew(take: Take, tmp_path: Path) -> None:
+    """LVM itself refuses every change of the pool then."""
+    [disk] = take(1)
+    groups.create("ours", [disk], thin=True)
+    driver, label, source = thin(), volume(), volume()
+    driver.create(source, SIZE)
+    fill(driver, source.name, 7)
+    for make, byte in ((lambda: driver.create(label, SIZE), 0), (lambda: driver.clone(source.name, label, SIZE), 7)):
+        for bring_in_order in (
+            make,  # the repeat
+            lambda: driver.delete(label.name),  # the undo
+            lambda: driver.create(volume(), SIZE),  # somebody else
+            lambda: thin().check(),  # the program begins anew
+        ):
+            make()
+            _unsay(disk, label.name, tmp_path, half=True)
+            assert not _is_settled(disk)
+            bring_in_order()
+            assert _is_settled(disk)
+            assert driver.find(label.name) is None or holds(driver, label.name, byte)
+            driver.close(label.name)
+            driver.delete(label.name)
+    assert driver.leftovers() == {}
 
 
 def test_a_snapshot_that_was_killed_is_of_the_moment_at_which_it_is_answered(take: Take, tmp_path: Path) -> None:

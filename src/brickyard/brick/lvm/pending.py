@@ -9,20 +9,26 @@ what was never sent.
 What was never sent is a volume that nobody was told of. A snapshot that is made up for has the content that its source
 has then. So it is done when a pool is activated after a boot, before any volume of it can be written; when the driver
 begins; before anybody is told that what they want is there already; and when a volume cannot be opened.
+
+A pool is told twice, to make the volume and then its new number, and it keeps each at once. After a death between these
+two LVM refuses every further change, because the pool has a volume already that it is to make. `forget` lets the pool
+make it anew: nobody was told of it, and nobody has written to it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 
 from brickyard.brick import shell
-from brickyard.brick.lvm.command import Exists
+from brickyard.brick.lvm.command import Exists, Lvm
 from brickyard.brick.lvm.volumes import Volumes
 from brickyard.core import errors
 from brickyard.core.bricks import Did
 
 SETTLING = "brickyard-settling"
 TIMEOUT_S = 60.0
+THERE_ALREADY = re.compile(r"already contain thin device with device_id ([0-9]+)")  # so says LVM 2.03
 TRANSACTION = 3  # word of the status of a pool: begin, length, thin-pool, transaction
 
 
@@ -31,25 +37,54 @@ def settle(volumes: Volumes, pool: str) -> Did:
     with volumes.turn() as lvm:  # or somebody is between the two halves just now
         rows = lvm.report("lvs", "-o", "lv_name,transaction_id", volumes.name)["lv"]
         known = {row["lv_name"]: row["transaction_id"] for row in rows}
-        if _transaction_of_kernel(volumes.name, pool) == known.get(pool) and SETTLING not in known:
+        if _in_kernel(volumes.name, pool)[1] == known.get(pool) and SETTLING not in known:
             return Did.ALREADY
-        with contextlib.suppress(Exists):
-            lvm.change("lvcreate", "-ky", "-V", "1m", "-n", SETTLING, "--thinpool", pool, volumes.name)
-        lvm.change("lvremove", "-y", volumes.place(SETTLING))
+        try:
+            _change_something(lvm, volumes.name, pool)
+        except errors.ToolFailed as failed:
+            if not forget(failed, lvm, volumes.name, pool):
+                raise
+            _change_something(lvm, volumes.name, pool)
     return Did.CHANGED
 
 
-def _transaction_of_kernel(group: str, pool: str) -> str:
-    """The kernel's pool has a layer of its own from its first volume on."""
+def _change_something(lvm: Lvm, group: str, pool: str) -> None:
+    with contextlib.suppress(Exists):
+        lvm.change("lvcreate", "-ky", "-V", "1m", "-n", SETTLING, "--thinpool", pool, group)
+    lvm.change("lvremove", "-y", f"{group}/{SETTLING}")
+
+
+def forget(failed: errors.ToolFailed, lvm: Lvm, group: str, pool: str) -> bool:
+    """Take out of the pool what LVM could not make because it was there; whether the change may be tried again now.
+
+    Only what LVM knows by this number, while the pool is one change behind LVM, and unless the command that failed was
+    itself to make it: then it is a volume that an earlier one was making. Anything else may be data that LVM has lost,
+    which is for a person to look at. The caller has the group's turn.
+    """
+    there = THERE_ALREADY.search(failed.stderr)
+    if there is None:
+        return False
+    rows = lvm.report("lvs", "-o", "lv_name,pool_lv,thin_id,transaction_id", group)["lv"]
+    written = next((int(row["transaction_id"]) for row in rows if row["lv_name"] == pool), 0)
+    found = next((row["lv_name"] for row in rows if row["pool_lv"] == pool and row["thin_id"] == there[1]), None)
+    device, transaction = _in_kernel(group, pool)
+    if found is None or found in failed.argv or int(transaction) != written - 1:
+        return False
+    shell.run(["dmsetup", "message", device, "0", f"delete {there[1]}"], timeout_s=TIMEOUT_S)
+    return True
+
+
+def _in_kernel(group: str, pool: str) -> tuple[str, str]:
+    """The name of the kernel's pool, which has a layer of its own from its first volume on, and its transaction."""
     plain = "-".join(part.replace("-", "--") for part in (group, pool))
-    status = ""
+    name = status = ""
     for line in shell.run(["dmsetup", "status", "--target", "thin-pool"], timeout_s=TIMEOUT_S).splitlines():
-        name, _, told = line.partition(": ")
-        if name in (plain, f"{plain}-tpool"):
-            status = told
+        mapped, _, told = line.partition(": ")
+        if mapped in (plain, f"{plain}-tpool"):
+            name, status = mapped, told
     words = status.split()
     if len(words) <= TRANSACTION or not words[TRANSACTION].isdigit():
         raise errors.BrickError(
             f"the thin pool {group}/{pool} does not work: {status or 'not active'}; repair it (lvconvert --repair)"
         )
-    return words[TRANSACTION]
+    return name, words[TRANSACTION]

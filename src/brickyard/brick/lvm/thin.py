@@ -39,7 +39,13 @@ class ThinDriver:
         limits: Limits | None = None,
     ) -> None:
         self._pool_name = groups.checked(pool)
-        self._volumes = Volumes(group, lambda volume: volume.pool == pool, uuid=uuid, devices=devices)
+        self._volumes = Volumes(
+            group,
+            lambda volume: volume.pool == pool,
+            uuid=uuid,
+            devices=devices,
+            mend=lambda failed, lvm: pending.forget(failed, lvm, group, pool),
+        )
         self._raid1 = raid1
         self._make_pool = make_pool
         self._limits = limits or Limits()

@@ -28,14 +28,21 @@ MAKING = tags.tag("making")
 
 class Volumes:
     """The volumes of the group `name` that `belongs` says are this driver's. With `uuid` only that group is ours; with
-    `devices` LVM looks at nothing else, and otherwise at the devices that the group was found on."""
+    `devices` LVM looks at nothing else, and otherwise at the devices that the group was found on. `mend` is asked once
+    when a change has failed, in its turn, and says whether it may be tried again."""
 
     def __init__(
-        self, name: str, belongs: Callable[[Volume], bool], *, uuid: str | None = None, devices: Sequence[str] = ()
+        self,
+        name: str,
+        belongs: Callable[[Volume], bool],
+        *,
+        uuid: str | None = None,
+        devices: Sequence[str] = (),
+        mend: Callable[[errors.ToolFailed, Lvm], bool] = lambda failed, lvm: False,
     ) -> None:
         self.name = groups.checked(name)
         self.reports = Shared(self._look)
-        self._belongs = belongs
+        self._belongs, self._mend = belongs, mend
         self._uuid = uuid
         self._devices = tuple(devices)
         self._lvm: Lvm | None = None
@@ -144,7 +151,12 @@ class Volumes:
     def change(self, sub: str, *arguments: str) -> None:
         """One change of the group's metadata, in its turn; it is on the disks when this returns."""
         with self.turn() as lvm:
-            lvm.run(sub, *arguments)
+            try:
+                lvm.run(sub, *arguments)
+            except errors.ToolFailed as failed:
+                if not self._mend(failed, lvm):
+                    raise
+                lvm.run(sub, *arguments)
         if sub != "lvchange" or not {"-ay", "-an"} & set(arguments):  # those two write nothing
             lvm.flush()
 
