@@ -18,7 +18,8 @@ from tests.flows.scenarios import ME, Scenario
 from brickyard.brick import devices
 from brickyard.core import errors
 from brickyard.db import flows, hosts
-from brickyard.service import new_pools, pool_devices, pools
+from brickyard.flows import grow_pool
+from brickyard.service import new_pools, pool_devices, pools, work
 from brickyard.service.site import Site
 
 DISK_BYTES = 64 * 1024 * 1024
@@ -98,6 +99,14 @@ def extend(site: Site, facts: Facts) -> None:
     quietly(pool_devices.extend, site, ME, "h1@disks", facts["disks"][2], ())
 
 
+def grow(site: Site, facts: Facts) -> None:
+    """As after a device was added to a thin pool; on partitions there is nothing to do."""
+    params = grow_pool.params(host="h1", backend="disks", device=facts["disks"][1])
+    with site.db.begin() as tx:
+        pool = hosts.require_pool(tx, "h1@disks")
+        facts["flow"] = work.queue(site, ME, tx, "grow_pool", params, resource_id=pool.id, project_id=ME.project_id)
+
+
 def drain(site: Site, facts: Facts) -> None:
     facts["flow"] = pool_devices.drain(site, ME, "h1@disks", facts["disks"][1])
 
@@ -136,7 +145,7 @@ def has(*numbers: int) -> Callable[[Site, Facts], None]:
     return check
 
 
-def drained(status: str) -> Callable[[Site, Facts], None]:
+def over(status: str) -> Callable[[Site, Facts], None]:
     def check(site: Site, facts: Facts) -> None:
         with site.db.read() as tx:
             assert flows.find(tx, facts["flow"]).status == status
@@ -158,7 +167,8 @@ def not_destroyed(site: Site, facts: Facts) -> None:
 SCENARIOS = (
     Scenario("make_pool", with_disks, make, has(0, 1), has()),
     Scenario("extend_pool", with_pool, extend, has(0, 1, 2), has(0, 1)),
-    Scenario("drain_device", with_pool, drain, drained("done"), drained("failed")),
+    Scenario("grow_pool", with_pool, grow, over("done"), over("failed")),
+    Scenario("drain_device", with_pool, drain, over("done"), over("failed")),
     Scenario("remove_device", with_pool, remove, has(0), has(0, 1)),
     Scenario("destroy_pool", with_pool, destroy, has(), not_destroyed),
 )

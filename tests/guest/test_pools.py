@@ -170,10 +170,11 @@ def test_a_thin_pool_is_made_used_grown_shrunk_and_taken_apart(
         assert "h1@fast" in service.refused("POST", "/v1/pools", {**body, "wipe": [serial(device)]})["message"]
     assert "other" not in service.pools()
 
-    assert three in service.cli("pool", "extend", "h1@fast", "--device", three).replace(
-        f"/dev/disk/by-id/virtio-{serial(three)}", three
-    )
-    service.cli("pool", "extend", "h1@fast", "--device", three)
+    # A disk for another one: the pool does not take it, so that what is drained has room.
+    words = ("pool", "extend", "h1@fast", "--device", three, "--no-grow")
+    assert three in service.cli(*words).replace(f"/dev/disk/by-id/virtio-{serial(three)}", three)
+    service.cli(*words)
+    assert service.pools()["fast"]["limit_gib"] == pool["limit_gib"]
     assert "h1@fast" in service.cli("host", "devices", "h1")
     assert "drained" in service.cli("pool", "drain", "h1@fast", "--device", one)
     assert "drain it first" in service.cli("pool", "remove-device", "h1@fast", "--device", two, code=1)
@@ -193,6 +194,55 @@ def test_a_thin_pool_is_made_used_grown_shrunk_and_taken_apart(
     assert "deleted" in service.cli("pool", "delete", "h1@fast")
     assert (groups(), signatures(two), signatures(three)) == ({}, "", "")
     assert "fast" not in service.pools()
+
+
+def test_a_thin_pool_grows_onto_a_disk_that_is_added_unless_it_is_kept_for_a_drain(
+    service: Service, disks: Callable[[int], list[str]]
+) -> None:
+    one, two, three = disks(3)
+
+    def sizes() -> tuple[int, int]:
+        fields = ("--noheadings", "--units", "m", "--nosuffix", "-o", "lv_size,lv_metadata_size")
+        data, metadata = run("lvm", "lvs", *fields, "brickyard-fast/brickyard-fast-pool").split()
+        return int(float(data)), int(float(metadata))
+
+    def extend(body: dict[str, Any]) -> Any:
+        """The pool afterwards. On a slow machine a request says that it goes on, and may be repeated."""
+        answers: list[httpx.Response] = []
+
+        def is_answered() -> bool:
+            answers.append(service.http.post("/v1/pools/h1@fast/devices", json=body))
+            return answers[-1].status_code not in (409, 503)
+
+        until(is_answered, f"extended: {[answer.text for answer in answers]}", 2 * WAIT_S)
+        assert answers[-1].status_code == 200, answers[-1].text
+        return answers[-1].json()
+
+    body = {"host": "h1", "name": "fast", "driver": "lvm-thin", "devices": [one]}
+    service.http.post("/v1/pools", json=body)
+    until(lambda: service.pools()["fast"]["up"], "it is made")
+    made = sizes()
+    assert (
+        "grow" in service.refused("POST", "/v1/pools/h1@fast/devices", {"device": two, "grow": "much"}, 400)["message"]
+    )
+
+    assert len(extend({"device": two, "grow": False})["devices"]) == 2
+    assert sizes() == made
+    assert (extend({"device": two})["limit_gib"], sizes()[0] > made[0] + 800) == (1, True)
+    grown = sizes()
+    assert len(extend({"device": two})["devices"]) == 2
+    assert sizes() == grown
+    assert len(extend({"device": three})["devices"]) == 3
+    largest = sizes()
+    assert largest[0] > grown[0] + 800
+    assert largest[1] >= largest[0] // 100
+
+    flow = service.ask("POST", "/v1/pools/h1@fast/drain", {"device": one}, 202)["flow_id"]
+    ended = until(lambda: (f := service.ask("GET", f"/v1/flows/{flow}"))["status"] == "failed" and f, "it is refused")
+    assert "add a device" in str(ended)
+    assert service.pools()["fast"]["up"]
+    service.ask("DELETE", "/v1/pools/h1@fast", status=204)
+    assert [signatures(device) for device in (one, two, three)] == ["", "", ""]
 
 
 def test_a_device_that_is_not_empty_is_refused_until_its_serial_is_repeated(

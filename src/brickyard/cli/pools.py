@@ -97,11 +97,12 @@ def create(talk: session.Session, name: str, options: tuple[str, ...], **given: 
 @pool.command()
 @click.option("--device", required=True, help="A disk of the pool's host, such as /dev/vdd.")
 @click.option("--wipe", multiple=True, metavar="SERIAL", help="Its serial, if it may lose its content.")
+@click.option("--grow/--no-grow", default=True, help="Let a thin pool take it, the default, or keep it for a drain.")
 @click.argument("pool")
 @session.talks
-def extend(talk: session.Session, pool: str, device: str, wipe: tuple[str, ...]) -> None:
+def extend(talk: session.Session, pool: str, device: str, wipe: tuple[str, ...], grow: bool) -> None:
     """Add a disk to a pool that is made of disks. Repeating it is fine."""
-    body = {"device": device, **({"wipe": list(wipe)} if wipe else {})}
+    body = {"device": device, **({"wipe": list(wipe)} if wipe else {}), **({} if grow else {"grow": False})}
     _shown(talk, talk.call("POST", f"/v1/pools/{session.segment(pool)}/devices", body).json())
 
 

@@ -119,6 +119,9 @@ class LocalNode:
         served = self._backend(backend)
         return self._reload(served, resources.extend(served.driver_name, served.options, device))
 
+    def grow_pool(self, backend: str, device: str) -> Did:
+        return cast(contract.Extender, self._driver(backend)).grow_onto(device)
+
     def drain_device(
         self, backend: str, device: str, held: Sequence[str] = (), progress: contract.Progress | None = None
     ) -> Did:

@@ -208,6 +208,9 @@ class Node(Protocol):
     def extend_pool(self, backend: str, device: str) -> dict[str, str]:
         """Add a claimed device to a backend that is served; the options that changed."""
 
+    def grow_pool(self, backend: str, device: str) -> Did:
+        """Let a thin pool grow onto a device that was added to it; ALREADY for other storage."""
+
     def drain_device(
         self, backend: str, device: str, held: Sequence[str] = (), progress: Progress | None = None
     ) -> Did:

@@ -7,6 +7,7 @@ that want the same device one is refused at once. The host has the last word abo
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from brickyard.core import errors
 from brickyard.core.bricks import Capabilities, Usage
 from brickyard.db import flows, hosts
 from brickyard.db.database import Row, Tx
-from brickyard.flows import destroy_pool, drain_device, extend_pool, make_pool, remove_device
+from brickyard.flows import destroy_pool, drain_device, extend_pool, grow_pool, make_pool, remove_device
 from brickyard.nodes import verbs
 from brickyard.service import hosts as host_cases
 from brickyard.service import new_pools, reports, work
@@ -22,7 +23,8 @@ from brickyard.service.new_pools import NewPool
 from brickyard.service.site import Caller, Site
 
 WAIT_S = 60
-FLOWS = tuple(module.FLOW.name for module in (make_pool, extend_pool, drain_device, remove_device, destroy_pool))
+KINDS = (make_pool, extend_pool, grow_pool, drain_device, remove_device, destroy_pool)
+FLOWS = tuple(module.FLOW.name for module in KINDS)
 NOTHING = Usage(0, 0, 0, 0)
 
 
@@ -131,19 +133,25 @@ def _check_same(before: Row, new: NewPool, disks: Sequence[verbs.Disk]) -> None:
 # changing --------------------------------------------------------------------------------------------------------
 
 
-def extend(site: Site, caller: Caller, name: str, device: str, wipe: Sequence[str]) -> Row:
-    """Add a device. A repeat finds it there."""
+def extend(site: Site, caller: Caller, name: str, device: str, wipe: Sequence[str], *, grow: bool = True) -> Row:
+    """Add a device, and let a thin pool grow onto it. A repeat finds it there, and grown."""
     row, disk = _pool_and_disk(site, name, device)
     section = row.backend.partition("@")[2]
+    where = {"host": row.host, "backend": section, "device": disk.device.path}
+    grow_flow = str(uuid.uuid4()) if grow and row.capabilities["thin"] else None
     if disk.backend != section:
         with site.db.begin() as tx:
             _check_idle(tx, row)
             _check_free(tx, row.host, [disk], None)
-            params = extend_pool.params(
-                host=row.host, backend=section, device=disk.device.path, serial=disk.device.serial, wipe=wipe
-            )
+            params = extend_pool.params(**where, serial=disk.device.serial, wipe=wipe, grow_flow=grow_flow)
             flow = _queue(site, caller, tx, extend_pool.FLOW.name, params, row.id)
         outcome(site, flow)
+    elif grow_flow is not None:
+        with site.db.begin() as tx:
+            _check_idle(tx, row)
+            grow_flow = _queue(site, caller, tx, grow_pool.FLOW.name, grow_pool.params(**where), row.id)
+    if grow_flow is not None:
+        outcome(site, grow_flow)
     return measured(site, row.host, section)
 
 

@@ -53,9 +53,10 @@ def delete(request: Request, name: str) -> Reply:
 
 
 def extend(request: Request, name: str) -> Reply:
-    """Add a device to a pool."""
+    """Add a device to a pool. A thin pool grows onto it, unless `grow` is false: then it is kept for a drain."""
     body = request.body
-    row = pool_devices.extend(request.site, request.caller, name, body["device"], tuple(body.get("wipe", ())))
+    wipe, grow = tuple(body.get("wipe", ())), body.get("grow", True)
+    row = pool_devices.extend(request.site, request.caller, name, body["device"], wipe, grow=grow)
     return _shown(request, 200, row)
 
 

@@ -51,7 +51,7 @@ POOL_CREATE = shapes.closed(
     },
     ("host", "name", "driver"),
 )
-POOL_EXTEND = shapes.closed({"device": DEVICE, "wipe": SERIALS}, ("device",))
+POOL_EXTEND = shapes.closed({"device": DEVICE, "wipe": SERIALS, "grow": BOOLEAN}, ("device",))
 POOL_DRAIN = shapes.closed({"device": DEVICE}, ("device",))
 POOL_UPDATE = shapes.closed({"enabled": BOOLEAN, "disabled_reason": TEXT}, ("enabled",))
 FLAVOR_CREATE = shapes.closed(
