@@ -113,6 +113,20 @@ def test_sixteen_who_ask_at_once_share_two_reports() -> None:
     assert looking.begun <= 3
 
 
+def test_sixteen_who_are_content_with_a_young_report_share_one() -> None:
+    for _ in range(20):
+        looking, start = Looking(), threading.Barrier(16)
+        shared = Shared(looking)
+
+        def ask(_: int, shared: Shared = shared, start: threading.Barrier = start) -> Group:
+            start.wait()
+            return shared.recent(60)
+
+        with ThreadPoolExecutor(16) as threads:
+            assert len(set(map(id, threads.map(ask, range(16))))) == 1
+        assert looking.begun == 1
+
+
 def test_nobody_gets_a_report_that_began_before_they_asked() -> None:
     looking = Looking()
     shared = Shared(looking)

@@ -184,6 +184,11 @@ class Shared:
     def fresh(self) -> Group:
         with self._changed:
             needed = self._begun + 1
+        return self._report(needed)
+
+    def _report(self, needed: int) -> Group:
+        """The report of this number or a later one, begun by whoever comes first of those who need it."""
+        with self._changed:
             while self._number < needed and self._running:
                 self._changed.wait()
             if self._number >= needed:
@@ -211,8 +216,10 @@ class Shared:
         with self._changed:
             while self._running:
                 self._changed.wait()
-            answer, young = self._answer, clock.monotonic() - self._at_s <= age_s
-        return answer if young and isinstance(answer, Group) else self.fresh()
+            if isinstance(self._answer, Group) and clock.monotonic() - self._at_s <= age_s:
+                return self._answer
+            needed = self._begun + 1  # of many who find it too old at once the first one looks, for all of them
+        return self._report(needed)
 
     def _told(self) -> Group:
         if isinstance(self._answer, Exception):
