@@ -1,7 +1,7 @@
 """The guest's root under a kernel that is an ordinary process (User Mode Linux), for long runs without KVM.
 
 An emulated guest translates every instruction; here programs run on the processor itself, and only their system calls
-are caught: LVM and Python are some four times as quick. It is Debian's own kernel 6.1 with the same device-mapper, XFS
+are caught. It is Debian's own kernel 6.1 with the same device-mapper, XFS
 and ext4, but it has one processor, no PCI and no serials of disks, so what needs those runs in the emulated guest only.
 """
 
