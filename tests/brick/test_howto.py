@@ -29,6 +29,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "src", copy / "src", ignore=skip)
     shutil.copytree(ROOT / "tests" / "contract", copy / "tests" / "contract", ignore=skip)
     shutil.copytree(ROOT / "tests" / "config", copy / "tests" / "config", ignore=skip)
+    shutil.copytree(ROOT / "deploy", copy / "deploy", ignore=skip)
     shutil.copy(ROOT / "pyproject.toml", copy)
     driver, function, row, options, test = blocks()
     (copy / "src" / "brickyard" / "brick" / "folder.py").write_text(driver)

@@ -17,6 +17,7 @@ IN_GUEST = os.environ.get("BRICKYARD_GUEST") == "1"
 THOROUGH = os.environ.get("BRICKYARD_THOROUGH") == "1"
 HERE = Path(__file__).parent
 DYING = "test_dying_at_any_point_can_be_repeated"
+DYING_EACH_TIME = {"test_lvm.py": "create", "test_lvm_thin.py": "delete"}  # file → the verb that is not thorough
 OFTEN_INTERRUPTED = (
     DYING,
     "test_an_error_or_a_lost_reply_at_any_point_can_be_repeated",
@@ -57,10 +58,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _is_thorough(item: pytest.Item) -> bool:
-    """What takes minutes in an emulated guest: marked so, or the failing and dying of a contract, but for two verbs."""
+    """What takes minutes in an emulated guest: marked so, or the failing and dying of a contract, but for one verb."""
     name = getattr(item, "originalname", item.name)
     if name in OFTEN_INTERRUPTED:
-        return not (name == DYING and item.callspec.params.get("verb") in ("create", "delete"))  # type: ignore[attr-defined]
+        return name != DYING or item.callspec.params["verb"] != DYING_EACH_TIME.get(item.path.name)  # type: ignore[attr-defined]
     return item.get_closest_marker("thorough") is not None
 
 

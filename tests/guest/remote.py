@@ -1,13 +1,15 @@
-"""Runs tests in guests and hands their reports out. Two guests work at a time, on some tests of a file each."""
+"""Runs tests in guests and hands their reports out. Two guests work at a time, on some tests of a file each, and a new
+one comes for the next: what a killed command leaves in a kernel or in udev is not the next file's."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,21 @@ from .vm import Guest
 GUESTS = 2
 AT_ONCE = 12  # few enough that both guests end at about the same time; each start of pytest costs some seconds
 FILE_S = 3000
-PYTEST = ["python3", "-m", "pytest", "-q", "--no-header", "--tb=short", "-rN", "-o", "timeout=1500", "-p", "reporter"]
+PYTEST = [
+    "python3",
+    "-m",
+    "pytest",
+    "-q",
+    "--no-header",
+    "--tb=short",
+    "-rN",
+    "-o",
+    "timeout=1500",
+    "-o",
+    "faulthandler_timeout=400",
+    "-p",
+    "reporter",
+]
 PYTEST += ["-p", "no:cacheprovider", "-p", "no:randomly"]
 
 
@@ -66,7 +82,6 @@ class Remote:
         return bool(found) and found[-1].when == "teardown"
 
     def _work(self, number: int) -> None:
-        guest = None
         while not self.stopping.is_set():
             try:
                 node_ids = self.files.get_nowait()
@@ -75,22 +90,24 @@ class Remote:
             printed: list[str] = []
             why = "the test was not run in the guest"
             try:
-                if guest is None:
-                    guest = Guest.boot(Path(self.room.name, f"{number}"), disks=8, memory_mib=2048)
-                    self.guests.append(guest)
-                guest.run([*PYTEST, *node_ids], self._reader(printed), env=_environment(), timeout_s=FILE_S)
+                with self._guest(number) as guest:
+                    guest.run([*PYTEST, *node_ids], self._reader(printed), env=_environment(), timeout_s=FILE_S)
             except Exception as error:  # whatever it is, nobody may wait for ever
                 why = f"{type(error).__name__}: {error}"
-                if guest is not None:
-                    guest.stop()
-                    self.guests.remove(guest)
-                    guest = None
             with self.came:
                 told = f"{why}; what it printed:\n{''.join(printed)[-4000:]}"
                 self.failed.update(dict.fromkeys(node_ids, told))
                 self.came.notify_all()
-        if guest is not None:
+
+    @contextlib.contextmanager
+    def _guest(self, number: int) -> Iterator[Guest]:
+        guest = Guest.boot(Path(self.room.name, f"{number}"), disks=8, memory_mib=2048)
+        self.guests.append(guest)
+        try:
+            yield guest
+        finally:
             guest.stop()
+            self.guests.remove(guest)
 
     def _reader(self, printed: list[str]) -> Any:
         rest = ""
