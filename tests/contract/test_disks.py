@@ -75,6 +75,7 @@ def _is_empty(path: str) -> bool:
 
 class TestPartition(DiskContract):
     whole = False
+    side_by_side = True
     size_bytes = 24 * MIB
 
 
