@@ -101,7 +101,8 @@ class Remote:
 
     @contextlib.contextmanager
     def _guest(self, number: int) -> Iterator[Guest]:
-        guest = Guest.boot(Path(self.room.name, f"{number}"), disks=8, memory_mib=2048)
+        place = tempfile.mkdtemp(prefix=f"{number}-", dir=self.room.name)  # what the last one leaves is not in the way
+        guest = Guest.boot(Path(place, "guest"), disks=8, memory_mib=2048)
         self.guests.append(guest)
         try:
             yield guest
