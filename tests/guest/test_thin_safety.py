@@ -119,7 +119,8 @@ def test_a_pool_fills_up_under_a_guest_and_goes_on_when_it_is_extended(thin: tup
     assert shown["data_percent"] == pytest.approx(percent(), abs=1)  # as of its last look
     assert shown["metadata_percent"] == pytest.approx(percent("metadata"), abs=1)
     assert any("Pool h1@thin#thin is warn: 83." in line for line in service.told())
-    assert service.volume()[1] == "available"
+    volume, status = service.volume()
+    assert status == "available", service.why(volume)
 
     write(path, POOL_MIB * 83 // 100, POOL_MIB * 92 // 100)
     assert "thin_freeze_percent is 90" in service.stage("frozen")["stage_reason"]
@@ -147,7 +148,8 @@ def test_a_pool_fills_up_under_a_guest_and_goes_on_when_it_is_extended(thin: tup
     service.stage("ok")
     until(lambda: service.guest(instance) == ("running", ()), "QEMU goes on")
     until(lambda: service.ask("GET", f"/v1/instances/{instance}")["paused_reason"] is None, "the service knows")
-    assert service.volume()[1] == "available"
+    volume, status = service.volume()
+    assert status == "available", service.why(volume)
     assert service.told()[-1].endswith("There is room again.")
 
 
@@ -158,12 +160,18 @@ def test_a_pool_grows_by_itself_before_it_is_frozen(thin: tuple[Thin, list[str]]
     (service.directory / "brickyard.conf").write_text(CONFIG + options)
     service.start()
     until(lambda: service.pools().get("thin", {}).get("up"), "the pool is up")
+
+    def knows(pool: dict[str, Any]) -> bool:  # ten times the 256 MiB that are left: not so before it has grown
+        return bool(pool["limit_gib"] == 2 and pool["data_percent"] == pytest.approx(percent(), abs=1))
+
     run("lvm", "lvcreate", "-q", "-V", "1g", "-n", "somebody", "--thinpool", "pool", GROUP)
     write(f"/dev/{GROUP}/somebody", 0, 400 * 86 // 100)
     until(lambda: percent() < 60, "the pool has grown")
-    service.stage("ok")
+    until(lambda: knows(service.pool()), "the service knows")
+    assert service.pool()["stage"] == "ok"
     assert not [line for line in service.told() if "frozen" in line or "paused" in line]
-    assert service.volume()[1] == "available"
+    volume, status = service.volume()
+    assert status == "available", service.why(volume)
 
 
 @pytest.mark.thorough
@@ -206,7 +214,8 @@ def test_full_metadata_is_repaired(thin: tuple[Thin, list[str]]) -> None:
     assert run("sha256sum", f"/dev/{GROUP}/origin") == kept
     service.start()
     service.stage("ok")
-    assert service.volume()[1] == "available"
+    volume, status = service.volume()
+    assert status == "available", service.why(volume)
 
 
 def _touch_all(snapshots: list[str]) -> None:

@@ -164,6 +164,7 @@ class Watch:
             return False
         if grown:
             LOG.info("pool %s has grown into what was left for it", name)
+            self.on_change()  # or what is asked for meanwhile would be refused for want of the old room
         return grown
 
     def _note(
