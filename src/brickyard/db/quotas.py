@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import states
-from brickyard.db import columns, database, schema
+from brickyard.db import columns, database, schema, types
 from brickyard.db.database import Tx
 
 projects, quotas, quota_classes = schema.projects, schema.quotas, schema.quota_classes
@@ -24,12 +24,12 @@ ALWAYS = sa.true()
 
 def _used(noun: str, table: sa.Table, is_new: sa.ColumnElement[bool], gib: sa.ColumnElement[int]) -> sa.Select[Any]:
     """What a project uses of one kind of row: noun, type, whether it is still to come, number, GiB."""
-    types = schema.volume_types
+    kinds = schema.volume_types
     typed = "volume_type_id" in table.c
-    name = types.c.name if typed else sa.cast(sa.null(), columns.NAME)
+    name = kinds.c.name if typed else sa.cast(sa.null(), columns.NAME)
     return (
         sa.select(sa.literal(noun).label("noun"), name.label("type"), is_new.label("is_new"), sa.func.count(), gib)
-        .select_from(table.outerjoin(types, types.c.id == table.c.volume_type_id) if typed else table)
+        .select_from(table.outerjoin(kinds, kinds.c.id == table.c.volume_type_id) if typed else table)
         .where(table.c.project_id == sa.bindparam("project"))
         # not by what is the same for all rows: PostgreSQL refuses to group by a constant
         .group_by(*([name] if typed else []), *([is_new] if is_new is not ALWAYS else []))
@@ -103,8 +103,9 @@ def class_limits(tx: Tx, class_name: str) -> dict[str, int]:
     return dict(tx.execute(OF_CLASS, {"class_name": class_name}).all())
 
 
-def type_names(tx: Tx) -> list[str]:
-    return list(tx.scalars(TYPES))
+def type_names(tx: Tx, visible_to: str | None = None) -> list[str]:
+    """Names of the types that a project sees; None: of all."""
+    return list(tx.scalars(TYPES.where(types.visible(visible_to))))
 
 
 def _types(tx: Tx) -> dict[str, int]:

@@ -20,7 +20,7 @@ def insert(tx: Tx, **values: Any) -> None:
 def find(tx: Tx, name_or_id: str, project_id: str | None = None) -> Row | None:
     """By id, or else by name; `project_id` None sees all, a project the public ones and those it has access to."""
     for column in (types.c.id, types.c.name):
-        row = tx.execute(sa.select(types).where(column == name_or_id, _visible(project_id))).one_or_none()
+        row = tx.execute(sa.select(types).where(column == name_or_id, visible(project_id))).one_or_none()
         if row is not None:
             return row
     return None
@@ -28,7 +28,7 @@ def find(tx: Tx, name_or_id: str, project_id: str | None = None) -> Row | None:
 
 def list_(tx: Tx, query: listing.Query, *, visible_to: str | None) -> list[Row]:
     """A page of types; `visible_to` None: all of them."""
-    return listing.page(tx, sa.select(types).where(_visible(visible_to)), types, query)
+    return listing.page(tx, sa.select(types).where(visible(visible_to)), types, query)
 
 
 def update(tx: Tx, id: str, **values: Any) -> bool:
@@ -56,7 +56,7 @@ def projects(tx: Tx, id: str) -> list[str]:
     return list(tx.scalars(sa.select(access.c.project_id).where(access.c.volume_type_id == id)))
 
 
-def _visible(project_id: str | None) -> sa.ColumnElement[bool]:
+def visible(project_id: str | None) -> sa.ColumnElement[bool]:
     if project_id is None:
         return sa.true()
     granted = sa.select(access.c.volume_type_id).where(access.c.project_id == project_id)

@@ -9,7 +9,7 @@ from brickyard.core import errors
 from brickyard.core import quotas as rules
 from brickyard.db import quotas
 from brickyard.db.database import Tx
-from brickyard.service.site import Site
+from brickyard.service.site import Caller, Site
 
 
 def take(site: Site, tx: Tx, project_id: str, deltas: Mapping[str, int], *, size_gib: int | None = None) -> None:
@@ -42,18 +42,19 @@ class Figures:
     reserved: int
 
 
-def show(site: Site, project_id: str) -> dict[str, Figures]:
-    """Every resource of a project: its limit, what there is, and what is being made."""
+def show(site: Site, caller: Caller, project_id: str) -> dict[str, Figures]:
+    """Every resource of a project: its limit, what there is, and what is being made. Those of a type that the caller
+    does not see are left out, for they have its name."""
     with site.db.read() as tx:
         in_use, reserved = quotas.usage(tx, project_id)
-        found = _known(site, tx, quotas.limits(tx, project_id, dict(site.settings.quotas)))
+        found = _known(site, tx, quotas.limits(tx, project_id, dict(site.settings.quotas)), caller.sees)
     return {name: Figures(limit, in_use[name], reserved[name]) for name, limit in found.items()}
 
 
-def defaults(site: Site, class_name: str = quotas.DEFAULT_CLASS) -> dict[str, int]:
-    """The limits of projects that have none of their own."""
+def defaults(site: Site, caller: Caller, class_name: str = quotas.DEFAULT_CLASS) -> dict[str, int]:
+    """The limits of projects that have none of their own, without those of types that the caller does not see."""
     with site.db.read() as tx:
-        return _known(site, tx, quotas.default_limits(tx, dict(site.settings.quotas), class_name))
+        return _known(site, tx, quotas.default_limits(tx, dict(site.settings.quotas), class_name), caller.sees)
 
 
 def update(site: Site, project_id: str, values: Mapping[str, int]) -> dict[str, int]:
@@ -85,9 +86,9 @@ def reset(site: Site, project_id: str) -> None:
         quotas.forget_limits(tx, project_id)
 
 
-def _known(site: Site, tx: Tx, limits: Mapping[str, int]) -> dict[str, int]:
-    """The limits in the order in which they are shown, without those of types that are gone."""
-    return rules.effective(quotas.type_names(tx), limits, site.settings.quotas)
+def _known(site: Site, tx: Tx, limits: Mapping[str, int], sees: str | None = None) -> dict[str, int]:
+    """The limits in the order in which they are shown, without those of types that are gone or not to be seen."""
+    return rules.effective(quotas.type_names(tx, sees), limits, site.settings.quotas)
 
 
 def _check_known(site: Site, tx: Tx, values: Mapping[str, int]) -> None:

@@ -19,7 +19,7 @@ def show(request: Request) -> Reply:
     project = request.caller.project_id
     if request.since("3.39") and request.caller.is_admin:
         project = request.query.get("project_id") or request.query.get("tenant_id") or project
-    found = quotas.show(request.site, project)
+    found = quotas.show(request.site, request.caller, project)
     absolute = {limit: found[resource].limit for resource, (limit, _) in RESOURCES.items()}
     if request.allows("limits_extension:used_limits", project):
         for resource, (_, used) in RESOURCES.items():

@@ -16,7 +16,7 @@ SHOW = "volume_extension:quotas:show"
 
 def show(request: Request, id: str) -> Reply:
     request.check(SHOW, id)
-    found = quotas.show(request.site, id)
+    found = quotas.show(request.site, request.caller, id)
     if request.flag("usage"):
         return Reply(200, {"quota_set": {"id": id, **{name: dataclasses.asdict(f) for name, f in found.items()}}})
     return Reply(200, {"quota_set": {"id": id, **{name: figures.limit for name, figures in found.items()}}})
@@ -24,7 +24,7 @@ def show(request: Request, id: str) -> Reply:
 
 def defaults(request: Request, id: str) -> Reply:
     request.check(SHOW, id)
-    return Reply(200, {"quota_set": {"id": id, **quotas.defaults(request.site)}})
+    return Reply(200, {"quota_set": {"id": id, **quotas.defaults(request.site, request.caller)}})
 
 
 def update(request: Request, id: str) -> Reply:
@@ -38,7 +38,7 @@ def delete(request: Request, id: str) -> Reply:
 
 
 def show_class(request: Request, id: str) -> Reply:
-    return Reply(200, {"quota_class_set": {"id": id, **quotas.defaults(request.site, id)}})
+    return Reply(200, {"quota_class_set": {"id": id, **quotas.defaults(request.site, request.caller, id)}})
 
 
 def update_class(request: Request, id: str) -> Reply:
