@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from conversations import Answer, Conversation, Send
 
+import described
 import world
 from brickyard.db import schema, tokens
 from brickyard.service.site import Site
@@ -82,6 +83,8 @@ def here(client: falcon.testing.TestClient) -> Send:
         path, _, query = path.partition("?")
         more: dict[str, Any] = {"json": json} if json is not None else {"body": body or ""}
         result = client.simulate_request(method, path, query_string=query, headers=headers, **more)
+        asked = headers.get("OpenStack-API-Version")
+        described.check(method, path, asked, json, result.status_code, result.content)
         return answer(result.status_code, result.headers, result.content)
 
     return send

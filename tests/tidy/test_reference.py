@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import click
 
 from brickyard import options
+from brickyard.api import operations, routes
+from brickyard.api.schemas import answers, operator_answers
 from brickyard.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,3 +57,19 @@ def test_every_command_and_each_of_its_options_says_what_it_does() -> None:
 def test_every_command_is_in_the_reference() -> None:
     page = (ROOT / "docs" / "reference" / "commands.md").read_text()
     assert not [name for name, _ in commands(main) if f"`brickyard {name}`" not in page]
+
+
+def test_every_route_and_action_of_v3_is_described_and_nothing_else() -> None:
+    there = set()
+    for route in routes.ROUTES:
+        actions = getattr(route.handler, "actions", None)
+        names = [f"#{action}" for action in actions] if actions else [""]
+        there |= {f"{route.method} {route.path}{name}" for name in names}
+    assert there == set(operations.TABLE), "see src/brickyard/api/operations.py"
+
+
+def test_every_answer_that_is_described_has_a_schema_and_every_schema_is_used() -> None:
+    schemas = {**answers.ANSWERS, **operator_answers.ANSWERS}
+    used = {said.answer for said in operations.TABLE.values()} | {"Fault"}
+    used |= set(re.findall(r"#/components/schemas/(\w+)", json.dumps(schemas)))
+    assert used - {None} == set(schemas)

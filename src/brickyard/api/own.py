@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from brickyard.api import metrics, openapi, own_routes, routes, versions
+from brickyard.api import metrics, openapi, openapi_v3, own_routes, routes, versions
 from brickyard.api.own_routes import TEXT, Operation
 from brickyard.api.request import Reply, Request
 from brickyard.core import errors
@@ -64,6 +64,17 @@ def _document() -> bytes:
     return msgspec.json.encode(openapi.document(OPERATIONS))
 
 
+def document_v3(request: Request) -> Reply:
+    """The description of Block Storage v3 at the microversion of the request; without one, at the newest."""
+    asked = openapi_v3.VERSION_HEADER.upper() in request.headers
+    return Reply(200, _document_v3(request.version if asked else versions.MAX))
+
+
+@functools.lru_cache(maxsize=8)
+def _document_v3(version: versions.Version) -> bytes:
+    return msgspec.json.encode(openapi_v3.document(version))
+
+
 def observe(req: Any, resp: Any, seconds: float) -> None:
     """Count a finished request, and write its line. Of a stream, the time to its beginning."""
     context = req.context
@@ -95,5 +106,6 @@ ROUTES: tuple[routes.Route, ...] = (
     routes.Route("GET", "/", discover, public=True),
     routes.Route("GET", "/v3", discover_v3, public=True),
     routes.Route("GET", "/v3/", discover_v3, public=True),
+    routes.Route("GET", "/v3/openapi", document_v3, public=True),  # .json is taken off every path of v3
     *(operation.route for operation in OPERATIONS),
 )
