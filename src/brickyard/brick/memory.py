@@ -145,6 +145,22 @@ class MemoryDriver:
             for at in range(0, len(content), BLOCK_BYTES):
                 blocks[(offset_bytes + at) // BLOCK_BYTES] = content[at : at + BLOCK_BYTES]
 
+    def holds(self, name: str, begin: int, end: int) -> bool:
+        """Whether anything but zeros was written between these bytes."""
+        blocks = self._present(name).blocks
+        first, last = begin // BLOCK_BYTES, -(-end // BLOCK_BYTES)
+        if len(blocks) < last - first:
+            return any(first <= number < last for number in list(blocks))
+        return any(number in blocks for number in range(first, last))
+
+    def discard(self, name: str, offset_bytes: int, length_bytes: int) -> None:
+        """Make it read as zeros; whole blocks only."""
+        with self._store.lock:
+            blocks = self._present(name).blocks
+            first, last = offset_bytes // BLOCK_BYTES, (offset_bytes + length_bytes) // BLOCK_BYTES
+            for number in [number for number in blocks if first <= number < last]:
+                del blocks[number]
+
     # inside -----------------------------------------------------------------------------------------------------
 
     def _place(self, wanted: Brick, *, exact: bool = False) -> Did:

@@ -24,6 +24,8 @@ from brickyard.core import clock, errors
 LOG = logging.getLogger(__name__)
 PACKAGES = {
     "qemu-img": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "setpriv": "util-linux",
     "qemu-system-x86_64": "qemu-system-x86",
     "prlimit": "util-linux",
     "setsid": "util-linux",
@@ -38,6 +40,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_BYTES_MAX = 64 * 1024 * 1024
 # The second keeps LVM from telling about each descriptor that it inherits: locks are among them, on purpose.
 ENVIRONMENT = {"LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
+READY_PAUSE_S = 0.01
 TIMED_OUT = -1  # the return code in a ToolFailed that a time limit caused
 
 _held = threading.local()
@@ -114,6 +117,38 @@ def _run(command: list[str], timeout_s: float, input: str | None, watch: Callabl
                 ) from failed
             raise failed
         return output
+
+
+@contextlib.contextmanager
+def serving(argv: Sequence[str], *, ready: Callable[[], bool], timeout_s: float) -> Iterator[None]:
+    """Run a command beside the block, which begins when `ready` and tells it to end; it is killed when the block fails,
+    or this thread ends. ToolFailed if it ends before it is ready, or is not ready in time."""
+    command = [find("setpriv"), "--pdeathsig", "KILL", find(argv[0]), *argv[1:]]
+    with faults.step(f"run {argv[0]}"), _memory("") as stdin, _memory("") as stderr:
+        process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **ENVIRONMENT},
+            process_group=0,
+            pass_fds=getattr(_held, "descriptors", ()),
+        )
+        try:
+            deadline = clock.monotonic() + timeout_s
+            while not ready():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(READY_PAUSE_S)
+                if process.returncode is not None or clock.monotonic() > deadline:
+                    stderr.seek(0)
+                    said = stderr.read(OUTPUT_BYTES_MAX).decode(errors="replace")
+                    status = TIMED_OUT if process.returncode is None else process.returncode
+                    raise errors.ToolFailed(command, status, said or f"not ready after {timeout_s:g} s")
+            yield
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it may have something to put away
+                process.wait(timeout_s)
+        finally:
+            _end(process)
 
 
 def _memory(content: str) -> IO[bytes]:

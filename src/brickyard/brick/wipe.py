@@ -9,7 +9,6 @@ was told last.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import mmap
@@ -20,14 +19,13 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from brickyard.brick import faults
+from brickyard.brick import falloc, faults
 from brickyard.brick.driver import Progress
 from brickyard.core import clock, errors
 from brickyard.core.bricks import WipeMethod
 from brickyard.core.sizes import GIB, KIB, MIB
 
 BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F  # <linux/fs.h>; both take the first byte and the length, as two 64-bit numbers
-KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02  # <linux/falloc.h>
 CHUNK_BYTES = 32 * MIB  # between two fsyncs and two looks at the rate
 NOTE_BYTES = GIB  # between two notes: what a death costs at most
 WRITE_BYTES = 4 * MIB
@@ -37,10 +35,6 @@ READ_ALL_BYTES = 64 * MIB  # up to here every byte is read back
 SAMPLES, SAMPLE_BYTES = 1024, 64 * KIB
 CANNOT = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EREMOTEIO, errno.EIO)
 BUSY_TRIES, BUSY_PAUSE_S = 20, 0.1
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-
 
 Act = Callable[[int, int, int], None]  # what a method does: descriptor, first byte, length
 
@@ -186,12 +180,7 @@ def _write_zeroes(descriptor: int, begin: int, length: int) -> None:
 def _punch(descriptor: int, begin: int, length: int) -> None:
     """Give the blocks back in the one way of which today's kernels say that zeros are read afterwards: on a block
     device a hole is a request to write zeros that may unmap, and never a bare discard, of which nothing is known."""
-
-    def punch() -> None:
-        if _libc.fallocate(descriptor, KEEP_SIZE | PUNCH_HOLE, begin, length) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-    _asked(punch)
+    _asked(lambda: falloc.punch(descriptor, begin, length))
 
 
 def _overwrite(descriptor: int, begin: int, length: int) -> None:

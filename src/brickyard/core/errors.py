@@ -10,13 +10,15 @@ BrickyardError
 ├── NotFound           404
 ├── NotAcceptable      406  a microversion that is not served
 ├── Conflict           409
-│   └── LostRace       409  somebody else changed it first; repeat the request
+│   ├── LostRace       409  somebody else changed it first; repeat the request
+│   └── Cancelled      409  work that was ended on request before it was done
 ├── OverQuota          413
 ├── NoValidHost        409  nothing can hold the request; carries the refusals
 ├── BrickError         500  a driver could not do its work
 │   ├── DeviceInUse    409  a device that somebody uses, or that holds something; `found` says what
 │   ├── BrickMismatch  500  a brick of that name exists and is another one
 │   ├── NoSpace        500  the pool is full
+│   ├── DamagedBackup  500  a part of a backup is missing or not what was stored; the message names it
 │   └── ToolFailed     500  an outside command failed: command, exit status, stderr
 ├── GuestError         409  the hypervisor could not do its work
 ├── UndoFailed         500  a rollback failed too; carries both causes
@@ -103,6 +105,10 @@ class Deadlock(LostRace):
     """Two transactions waited for each other, and the database ended this one; repeat the request."""
 
 
+class Cancelled(Conflict):
+    """This was cancelled on request."""
+
+
 class OverQuota(BrickyardError):
     """The quota of the project does not allow this."""
 
@@ -138,6 +144,10 @@ class BrickMismatch(BrickError):
 
 class NoSpace(BrickError):
     """The pool has not enough space left."""
+
+
+class DamagedBackup(BrickError):
+    """A part of the backup is missing or damaged; restore another backup of the volume."""
 
 
 class ToolFailed(BrickError):

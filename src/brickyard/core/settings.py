@@ -35,6 +35,30 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class S3:
+    """A bucket of an object store. Without keys, boto3 looks for them where it always does."""
+
+    bucket: str
+    endpoint_url: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+    region: str = "us-east-1"
+    verify: bool = True
+    ca_file: str | None = None
+    timeout_s: int = 60
+    retries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """Where this host keeps backups: in a directory, or in an object store."""
+
+    container: str  # of backups whose request names none
+    directory: Path | None = None
+    s3: S3 | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """This host: what it is called, where it stands, what it may give to instances."""
 
@@ -45,6 +69,7 @@ class Node:
     acceleration: str = "auto"  # auto | kvm | tcg
     hypervisor: str = "qemu"  # qemu | memory | none
     backends: tuple[Backend, ...] = ()
+    backups: Backups | None = None  # None: none are made here
 
 
 @dataclass(frozen=True, slots=True)
