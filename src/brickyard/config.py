@@ -134,6 +134,7 @@ def _service(read: Files) -> settings.Service:
         reserve_hosts=default("reserve_hosts"),
         max_attempts=default("max_attempts"),
         conductor_threads=default("conductor_threads"),
+        flow_lease_s=default("flow_lease"),
         receipt_retention_days=default("receipt_retention_days"),
         image_max_bytes=default("image_max_gigabytes") * GIB,
     )

@@ -140,6 +140,7 @@ TABLE: tuple[Option, ...] = (
     Option(DEFAULT, "reserve_hosts", "number", "3", "How many of the best hosts a boot reserves at a time.", minimum=1, maximum=32),
     Option(DEFAULT, "max_attempts", "number", "3", "How often a boot or create is tried on other hosts before it fails.", minimum=1, maximum=32),
     Option(DEFAULT, "conductor_threads", "number", "16", "Flows that run at the same time.", minimum=1, maximum=256),
+    Option(DEFAULT, "flow_lease", "number", "60", "Seconds after which the work of a conductor that is silent is taken over by another one.", minimum=4, maximum=3600),
     Option(DEFAULT, "receipt_retention_days", "number", "365", "Days after which the receipt of a wipe is removed; 0: never.", minimum=0, maximum=36500),
     Option(DEFAULT, "image_max_gigabytes", "number", "64", "The largest image file that is accepted, in GiB.", minimum=1),
     *(Option(DEFAULT, quota_option(name), "number", str(limit), f"Default quota of a project: {name.replace('_', ' ')}; -1 is unlimited.", minimum=-1) for name, limit in settings.QUOTAS.items()),

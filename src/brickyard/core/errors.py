@@ -182,6 +182,10 @@ class Unreachable(Unavailable):
     """The host of this resource does not answer; it is asked again when it does."""
 
 
+class Superseded(Conflict):
+    """This was asked under an earlier claim of its flow: somebody else has the flow now, and it does not count."""
+
+
 def revived(kind: str, message: str, facts: Mapping[str, Any] | None = None) -> BrickyardError:
     """An error that was written down or has travelled: of its own class where that takes a message, otherwise of the
     nearest one above it that does. A class that nobody knows here is a BrickyardError."""

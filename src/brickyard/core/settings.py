@@ -123,6 +123,7 @@ class Service:
     reserve_hosts: int = 3  # how many of the best hosts a boot reserves
     max_attempts: int = 3
     conductor_threads: int = 16
+    flow_lease_s: int = 60
     receipt_retention_days: int = 365  # 0: for ever
     image_max_bytes: int = 64 * 1024**3
 

@@ -20,10 +20,10 @@ import httpx
 from brickyard.core import clock, errors, settings
 from brickyard.core.settings import Broker, Settings
 from brickyard.daemons import logs, notify, own_node, state_dir
-from brickyard.nodes import agent, layout, local, verbs
+from brickyard.nodes import agent, fences, layout, local, verbs
 
 LOG = logging.getLogger(__name__)
-CREDENTIALS, CA, BACKENDS = "agent.json", "broker-ca.pem", "backends.json"  # in the state directory
+CREDENTIALS, CA, BACKENDS, CLAIMS = "agent.json", "broker-ca.pem", "backends.json", "claims"  # in the state directory
 FULL_S = 60.0  # a report that says nothing new is sent this often; in between, that this node is there
 EXCHANGE_S = 60.0
 
@@ -43,22 +43,22 @@ def run(found: Settings, *, say: Callable[[str], None]) -> None:
         node = own_node.make(found, list(_remembered(found.state_dir).items()))
         node.host = host
         node.on_backends = lambda: _remember(found.state_dir, node)
-        _serve(node, broker, found.service.report_interval_s, say)
+        _serve(node, broker, found, say)
     LOG.info("stopped")
 
 
-def _serve(node: local.LocalNode, broker: Broker, interval_s: float, say: Callable[[str], None]) -> None:
+def _serve(node: local.LocalNode, broker: Broker, found: Settings, say: Callable[[str], None]) -> None:
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda number, frame: stopping.set())
     speaker = Speaker(node)
-    reporter = own_node.Reporter(node, lambda: speaker.speak(serving), interval_s)
+    reporter = own_node.Reporter(node, lambda: speaker.speak(serving), found.service.report_interval_s)
 
     def connected() -> None:
         speaker.forget()
         reporter.now()
 
-    serving = agent.Agent(node, node.host, broker, connected)
+    serving = agent.Agent(node, node.host, broker, connected, fences.Fences(found.state_dir / CLAIMS))
     reporter.start()
     if not reporter.wait_for_first(own_node.FIRST_REPORT_S):
         LOG.warning("a backend of this host takes long to start; it is down until then")

@@ -67,7 +67,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
     agents = _agents(settings, db, picture)
     directory = Directory(nodes, agents.asker if agents else None)
     everything = world.World(db, directory, picture, service, settings.state_dir / "images")
-    worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads)
+    worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
     rules = policy.Policy(service.policy_file)
 
     def ready() -> None:

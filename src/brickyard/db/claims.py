@@ -126,8 +126,9 @@ def release(tx: Tx, brick_id: str, *, only_pool_id: str | None = None) -> None:
     if only_pool_id is not None:
         where = sa.and_(where, claims.c.pool_id == only_pool_id)
     for row in tx.execute(sa.select(claims).where(where)).all():
-        tx.execute(sa.delete(claims).where(claims.c.brick_id == row.brick_id, claims.c.pool_id == row.pool_id))
-        _give(tx, row.pool_id, row.gib)
+        gone = sa.delete(claims).where(claims.c.brick_id == row.brick_id, claims.c.pool_id == row.pool_id)
+        if tx.execute(gone).rowcount == 1:  # otherwise somebody else has given it back since we looked
+            _give(tx, row.pool_id, row.gib)
 
 
 def claim_host(
@@ -168,11 +169,9 @@ def release_host(tx: Tx, instance_id: str, *, only_host_id: str | None = None) -
     if only_host_id is not None:
         where = sa.and_(where, host_claims.c.host_id == only_host_id)
     for row in tx.execute(sa.select(host_claims).where(where)).all():
-        tx.execute(
-            sa.delete(host_claims).where(
-                host_claims.c.instance_id == row.instance_id, host_claims.c.host_id == row.host_id
-            )
-        )
+        mine = sa.and_(host_claims.c.instance_id == row.instance_id, host_claims.c.host_id == row.host_id)
+        if tx.execute(sa.delete(host_claims).where(mine)).rowcount != 1:
+            continue
         tx.execute(
             sa.update(hosts)
             .where(hosts.c.id == row.host_id)

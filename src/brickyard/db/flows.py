@@ -19,8 +19,10 @@ _THIS = flows.c.id == sa.bindparam("this")
 _FREE = sa.or_(flows.c.owner.is_(None), flows.c.lease_until < sa.bindparam("now"))
 FIND = sa.select(flows).where(_THIS)
 INSERT = sa.insert(flows)
-CLAIM = sa.update(flows).where(_THIS, flows.c.status.in_(OPEN), _FREE)
-HOLD = sa.update(flows).where(_THIS, flows.c.owner == sa.bindparam("holder"))
+CLAIM = sa.update(flows).where(_THIS, flows.c.status.in_(OPEN), _FREE).values(epoch=flows.c.epoch + 1)
+HOLD = sa.update(flows).where(
+    _THIS, flows.c.owner == sa.bindparam("holder"), flows.c.epoch == sa.bindparam("held_epoch")
+)
 LOG = sa.select(flow_log).where(flow_log.c.flow_id == sa.bindparam("this")).order_by(flow_log.c.seq)
 APPEND = sa.insert(flow_log)
 
@@ -45,7 +47,9 @@ def insert(
 
 
 def claim(tx: Tx, id: str, owner: str, lease_s: float) -> Row | None:
-    """Take a flow that nobody holds, or whose holder went silent; None when somebody else has it or it is over."""
+    """Take a flow that nobody holds, or whose holder went silent; None when somebody else has it or it is over.
+
+    Each claim has an epoch of its own, which is larger than those before it."""
     now = clock.stamp()
     values = {"owner": owner, "lease_until": clock.stamp(lease_s), "updated_at": now, "progress": None}
     taken = tx.execute(CLAIM, {"this": id, "now": now, **values})
@@ -66,20 +70,22 @@ def ready(tx: Tx, limit: int) -> list[str]:
     )
 
 
-def hold(tx: Tx, id: str, owner: str, /, **values: Any) -> bool:
-    """Write to a flow as its owner; False when another conductor has taken it: then stop, it is no longer ours.
+def hold(tx: Tx, id: str, owner: str, epoch: int, /, **values: Any) -> bool:
+    """Write to a flow as its owner since the claim of that epoch; False when it was claimed again: then stop, it is no
+    longer ours. By the same owner, too: its lease had run out, and another of its threads has it now.
 
     `progress` is how far the step is that runs, `{step, what, done_bytes, total_bytes}`. It is nobody's truth, and
     whatever else is written ends it.
     """
-    done = tx.execute(HOLD, {"this": id, "holder": owner, "updated_at": clock.stamp(), "progress": None, **values})
-    return done.rowcount == 1
+    whose = {"this": id, "holder": owner, "held_epoch": epoch}
+    return tx.execute(HOLD, {**whose, "updated_at": clock.stamp(), "progress": None, **values}).rowcount == 1
 
 
-def renew(tx: Tx, owner: str, lease_s: float) -> None:
+def renew(tx: Tx, owner: str, ids: Sequence[str], lease_s: float) -> None:
+    """Hold flows longer that are at work. Not what the owner holds without knowing: a claim whose answer was lost."""
     tx.execute(
         sa.update(flows)
-        .where(flows.c.owner == owner, flows.c.status.in_(OPEN))
+        .where(flows.c.id.in_(ids), flows.c.owner == owner, flows.c.status.in_(OPEN))
         .values(lease_until=clock.stamp(lease_s))
     )
 

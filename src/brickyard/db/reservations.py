@@ -101,7 +101,9 @@ def clear_expired(tx: Tx, *, renew_s: float) -> int:
         .where(expired, reservations.c.request_id.in_(working))
         .values(expires_at=clock.stamp(renew_s), updated_at=clock.stamp())
     )
-    return sum(clear(tx, id) for id in tx.scalars(sa.select(reservations.c.id).where(expired)).all())
+    # Locked: other conductors look as well, and an owner may renew it at this moment.
+    due = sa.select(reservations.c.id).where(expired).order_by(reservations.c.id).with_for_update()
+    return sum(clear(tx, id) for id in tx.scalars(due).all())
 
 
 def find(tx: Tx, id: str) -> Row | None:

@@ -322,6 +322,7 @@ flows = sa.Table(
     sa.Column("request_id", NAME),
     sa.Column("owner", NAME),  # the conductor that holds it; null: anybody's
     sa.Column("lease_until", TIME),
+    count("epoch"),  # how often it was claimed: what is written or asked for under an earlier claim does not count
     sa.Column("not_before", TIME, nullable=False),
     sa.Column("error", sa.Text),
     sa.Column("refusals", sa.JSON),  # why hosts and pools were refused: the explanation that stays with the request

@@ -22,8 +22,8 @@ from brickyard.flows import engine
 
 LOG = logging.getLogger(__name__)
 POLL_S = 1.0
-LEASE_S = 60
 JANITOR_S = 5.0
+RENEWALS = 4  # in the time of a lease, at least
 KEEP_FLOWS_S = 7 * 86400
 FORGET_AT_ONCE = 100  # receipts: whoever waits for the database waits for so many
 FORGET_ROUNDS = 20  # at a time; the rest is removed the next time
@@ -32,12 +32,17 @@ FORGET_ROUNDS = 20  # at a time; the rest is removed the next time
 class Conductor:
     """`start()` it, `wake()` it when a flow is committed, `stop()` it: running steps end, the rest waits in the log."""
 
-    def __init__(self, db: Database, world: Any, catalogue: Mapping[str, engine.Flow], threads: int = 8) -> None:
-        self.db = db
+    here = True
+
+    def __init__(
+        self, db: Database, world: Any, catalogue: Mapping[str, engine.Flow], threads: int = 8, lease_s: float = 60
+    ) -> None:
+        self.db, self.lease_s = db, lease_s
         self.owner = str(uuid.uuid4())
         self.engine = engine.Engine(db, world, catalogue, self.owner)
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._queued: set[str] = set()
+        self._running: set[str] = set()
         self._lock = threading.Lock()
         self._finished: dict[str, threading.Event] = {}
         self._stopping = threading.Event()
@@ -94,20 +99,17 @@ class Conductor:
         while (id := self._queue.get()) is not None and not self._stopping.is_set():
             with self._lock:
                 self._queued.discard(id)
+                if id in self._running:
+                    continue  # its lease has run out while this process was suspended, and nobody else took it
+                self._running.add(id)
             try:
-                self.engine.run(id, LEASE_S)
+                self.engine.run(id, self.lease_s)
             except Exception:
                 LOG.exception("flow %s stopped; it is resumed from its log", id)
-                self._release(id)
+            with self._lock:
+                self._running.discard(id)
             if event := self._finished.get(id):
                 event.set()
-
-    def _release(self, id: str) -> None:
-        try:
-            with self.db.begin() as tx:
-                rows.hold(tx, id, self.owner, owner=None, lease_until=None, not_before=clock.stamp(POLL_S * 2))
-        except Exception:
-            LOG.exception("flow %s could not be released; its lease ends in %s s", id, LEASE_S)
 
     def _poll(self) -> None:
         while not self._stopping.wait(POLL_S):
@@ -123,22 +125,31 @@ class Conductor:
                 LOG.exception("how far long steps are could not be written; it is tried again in %s s", POLL_S)
 
     def _tidy(self) -> None:
-        while not self._stopping.wait(JANITOR_S):
-            try:
-                with self.db.begin() as tx:
-                    rows.renew(tx, self.owner, LEASE_S)
-                    reservations.clear_expired(tx, renew_s=LEASE_S)
-                    messages.forget_expired(tx)
-                    rows.forget(tx, clock.stamp(-KEEP_FLOWS_S))
-            except Exception:
-                LOG.exception("tidying failed; it is repeated in %s s", JANITOR_S)
-            try:
-                self._forget_receipts(self.engine.world.settings.receipt_retention_days)
-            except Exception:
-                LOG.exception("old receipts could not be removed; it is tried again in %s s", JANITOR_S)
+        pause_s = min(JANITOR_S, self.lease_s / RENEWALS)
+        while not self._stopping.wait(pause_s):
+            for task in (self._renew, self._clear, self._forget_receipts):  # the leases first, and whatever else fails
+                try:
+                    self.db.repeating(task)
+                except Exception:
+                    LOG.exception("tidying failed; it is repeated in %s s", pause_s)
 
-    def _forget_receipts(self, days: int) -> None:
+    def _renew(self) -> None:
+        with self._lock:
+            running = list(self._running)
+        if running:
+            with self.db.begin() as tx:
+                rows.renew(tx, self.owner, running, self.lease_s)
+
+    def _clear(self) -> None:
+        """Every conductor does so: what is gone already is no work for the next."""
+        with self.db.begin() as tx:
+            reservations.clear_expired(tx, renew_s=self.lease_s)
+            messages.forget_expired(tx)
+            rows.forget(tx, clock.stamp(-KEEP_FLOWS_S))
+
+    def _forget_receipts(self) -> None:
         """A few old ones in a transaction each, and not all that there are: years of them may be due at once."""
+        days = self.engine.world.settings.receipt_retention_days
         for _ in range(FORGET_ROUNDS if days else 0):
             with self.db.begin() as tx:
                 gone = receipts.forget(tx, clock.stamp(-days * 86400), FORGET_AT_ONCE)

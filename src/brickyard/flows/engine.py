@@ -20,14 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from brickyard.core import clock, errors
+from brickyard.core import clock, errors, fence
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
-from brickyard.flows import progress, trail
+from brickyard.flows import failures, progress, trail
 
 Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
-KEPT = ("refusals", "pools")
 LATER_S = 3.0
 UNREACHABLE_S = 10.0
 RETRY_PAUSE_S = (1, 2, 5, 15, 60, 300)
@@ -52,6 +51,7 @@ class Run:
     request_id: str | None
     world: Any
     attempt: int = 1
+    epoch: int = 0  # of the claim under which it runs
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     tried: list[dict[str, dict[str, Any]]] = field(default_factory=list)  # the data of the attempts before this one
     failures: list[errors.BrickyardError] = field(default_factory=list)  # and why each of them failed
@@ -137,11 +137,14 @@ class Engine:
         if journal is None:
             return None
         try:
-            with trail.of(journal):
+            with trail.of(journal), fence.of(id, journal.run.epoch):
                 self._work(journal)
         except LostLease:
             LOG.warning("flow %s was taken over by another conductor", id)
             return None
+        except Exception:
+            self._give_up(journal)
+            raise
         return journal.status
 
     def _work(self, journal: Journal) -> None:
@@ -153,6 +156,9 @@ class Engine:
                 try:
                     self._forward(journal)
                 except Later:
+                    return self._release(journal, LATER_S)
+                except errors.Superseded as late:  # normally another has it; after a restored backup it is still ours
+                    LOG.warning("flow %s: %s", journal.run.id, late.message)
                     return self._release(journal, LATER_S)
                 except errors.Unreachable as silent:
                     return self._release(journal, UNREACHABLE_S, error=silent.message)
@@ -186,7 +192,7 @@ class Engine:
                 with self.board.at(journal.run, step.name, journal.flow.progressed):
                     data = step.do(journal.run)
                 self.probe("after-do", step.name)
-            except (Later, errors.Unreachable):
+            except (Later, errors.Unreachable, errors.Superseded):
                 raise
             except Exception as error:
                 self._fail(journal, step, error)
@@ -229,10 +235,10 @@ class Engine:
         """From here the flow unwinds; with it is written what was noted and not yet written."""
         if isinstance(error, LostLease):
             raise error
-        known = error if isinstance(error, errors.BrickyardError) else errors.BrickyardError(_text(error))
+        known = error if isinstance(error, errors.BrickyardError) else errors.BrickyardError(failures.text(error))
         if known is not error:
             LOG.exception("flow %s (%s): step %s failed", journal.run.id, journal.flow.name, step.name, exc_info=error)
-        journal.note(step, "failed", {"type": type(known).__name__, "message": known.message, **_kept(known)})
+        journal.note(step, "failed", {"type": type(known).__name__, "message": known.message, **failures.kept(known)})
         journal.status, journal.error = "unwinding", known
         with self.db.begin() as tx:
             refusals = known.facts.get("refusals")
@@ -275,17 +281,21 @@ class Engine:
     def _release(self, journal: Journal, pause_s: float = 0, **values: Any) -> None:
         values |= {"not_before": clock.stamp(pause_s)} if pause_s else {}
         with self.db.begin() as tx:
-            rows.hold(tx, journal.run.id, self.owner, owner=None, lease_until=None, **values)
+            journal.hold(tx, owner=None, lease_until=None, **values)
+
+    def _give_up(self, journal: Journal) -> None:
+        try:
+            self._release(journal, LATER_S)
+        except Exception:
+            LOG.exception("flow %s could not be released; its lease will end", journal.run.id)
 
     def _pause(self, journal: Journal, error: errors.BrickyardError) -> None:
         """Release the flow, to be tried again later."""
         pause_s = RETRY_PAUSE_S[min(journal.setbacks, len(RETRY_PAUSE_S) - 1)]
         LOG.error("flow %s (%s): %s; next try in %s s", journal.run.id, journal.flow.name, error.message, pause_s)
         with self.db.begin() as tx:
-            rows.hold(
+            journal.hold(
                 tx,
-                journal.run.id,
-                self.owner,
                 error=error.message,
                 owner=None,
                 lease_until=None,
@@ -300,7 +310,7 @@ class Journal:
     def __init__(self, row: Any, flow: Flow, log: Sequence[Any], engine: Engine) -> None:
         self.flow, self.engine = flow, engine
         self.status: str = row.status
-        self.run = Run(row.id, row.params, row.project_id, row.request_id, engine.world, row.attempt)
+        self.run = Run(row.id, row.params, row.project_id, row.request_id, engine.world, row.attempt, row.epoch)
         self.error: errors.BrickyardError | None = None
         self.setbacks: int = row.setbacks
         self.doing: Commit | None = None
@@ -312,7 +322,7 @@ class Journal:
         for entry in log:
             self.seq = entry.seq + 1
             if entry.event == "failed" and entry.attempt < row.attempt:
-                self.run.failures.append(_revived(entry.data or {}))
+                self.run.failures.append(failures.revived(entry.data or {}))
             if entry.event == "done":
                 past.setdefault(entry.attempt, {})[entry.step] = entry.data or {}
             if entry.attempt == row.attempt:
@@ -327,7 +337,7 @@ class Journal:
         if event == "done":
             self.run.data[step] = data or {}
         elif event == "failed":
-            self.error = _revived(data or {})
+            self.error = failures.revived(data or {})
 
     def note(self, step: Step, event: str, data: Data) -> None:
         self._apply(step.name, event, data)
@@ -342,10 +352,14 @@ class Journal:
             values |= {"finished_at": clock.stamp(), "lease_until": None}
         if self.status == "done":
             values |= {"error": None}  # of a node that did not answer for a while
-        if not rows.hold(tx, self.run.id, self.engine.owner, status=self.status, attempt=self.run.attempt, **values):
+        if not self.hold(tx, status=self.status, attempt=self.run.attempt, **values):
             raise LostLease
         rows.append(tx, self.run.id, self.unwritten)
         self.unwritten = []
+
+    def hold(self, tx: Tx, **values: Any) -> bool:
+        """Write to the flow's row; False when it is no longer ours."""
+        return rows.hold(tx, self.run.id, self.engine.owner, self.run.epoch, **values)
 
     def mark(self) -> tuple[int, int]:
         return len(self.unwritten), self.seq
@@ -383,18 +397,3 @@ class Journal:
         self.run.failures.append(self.error or errors.BrickyardError())
         self.run.attempt += 1
         self.run.data, self.last, self.order, self.error, self.status = {}, {}, [], None, "running"
-
-
-def _kept(error: errors.BrickyardError) -> dict[str, Any]:
-    """The facts of an error that its log entry keeps: why others were refused, and the pools that are to blame."""
-    return {name: error.facts[name] for name in KEPT if error.facts.get(name)}
-
-
-def _revived(data: dict[str, Any]) -> errors.BrickyardError:
-    """The error of a log entry."""
-    facts = {name: data[name] for name in KEPT if data.get(name)}
-    return errors.revived(str(data.get("type")), str(data.get("message", "")), facts)
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -78,7 +78,7 @@ class Board:
                 return
             with db.begin() as tx:
                 for run, shown, now in news:
-                    if rows.hold(tx, run.id, owner, progress=asdict(now)) and shown is not None:
+                    if rows.hold(tx, run.id, owner, run.epoch, progress=asdict(now)) and shown is not None:
                         shown(run, tx, percent(now.done_bytes, now.total_bytes))
             self._written.update({run.id: now for run, _, now in news})
 

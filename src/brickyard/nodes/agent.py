@@ -17,10 +17,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from brickyard.core import clock, errors, trace
+from brickyard.core import clock, errors, fence, trace
 from brickyard.core.bricks import Label
 from brickyard.core.settings import Broker
-from brickyard.nodes import broker, layout, verbs, wire
+from brickyard.nodes import broker, fences, layout, verbs, wire
 
 LOG = logging.getLogger(__name__)
 PREFETCH = 64
@@ -44,6 +44,7 @@ class Call:
     askers: set[str]
     trace: dict[str, str]
     key: Hashable
+    claim: fence.Claim = fence.NONE
     moved: tuple[int, int] = (0, 0)  # bytes done, bytes in all
     said: tuple[float, tuple[int, int]] = (float("-inf"), (0, 0))  # when, and what
     over: wire.Word | None = None
@@ -54,8 +55,16 @@ class Call:
 class Agent:
     """`start()` it when the node is ready; `notify` whenever there is something to report."""
 
-    def __init__(self, node: verbs.Node, host: str, settings: Broker, on_connected: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        node: verbs.Node,
+        host: str,
+        settings: Broker,
+        on_connected: Callable[[], None],
+        known: fences.Fences | None = None,
+    ) -> None:
         self.node, self.host, self.on_connected = node, host, on_connected
+        self.fences = known or fences.Fences()
         self._lock = threading.Lock()
         self._calls: collections.OrderedDict[str, Call] = collections.OrderedDict()
         self._lines: dict[Hashable, collections.deque[Call]] = {}  # who waits for the one that works on the same
@@ -116,11 +125,13 @@ class Agent:
             return
         try:
             verb, values = wire.unpacked(asked, self.host)
+            claim = fence.Claim(asked.flow, asked.epoch)
+            self.fences.admit(claim)
         except errors.BrickyardError as error:
             refused = wire.Word(asked.id, "failed", fault=wire.fault(error), protocol=wire.PROTOCOL)
             self._publish(refused, {asked.asker})
             return
-        call = Call(asked.id, verb, values, {asked.asker}, asked.trace, _key(verb.name, values))
+        call = Call(asked.id, verb, values, {asked.asker}, asked.trace, _key(verb.name, values), claim)
         with self._lock:
             if sum(1 for other in self._calls.values() if other.over is None) >= OPEN_MAX:
                 LOG.warning("%s calls are open; one more is not heard, and will be asked again", OPEN_MAX)
@@ -151,6 +162,7 @@ class Agent:
 
         more = {"progress": moved} if call.verb.tells else {}
         try:
+            self.fences.check(call.claim)  # it may have waited in line while its flow was claimed again
             result = getattr(self.node, call.verb.name)(**call.values, **more)
             return wire.Word(call.id, "done", result=wire.plain(result), protocol=wire.PROTOCOL)
         except Exception as error:

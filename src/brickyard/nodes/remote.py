@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from brickyard.core import clock, errors, trace
+from brickyard.core import clock, errors, fence, trace
 from brickyard.core.settings import Agents
 from brickyard.nodes import broker, layout, verbs, wire
 
@@ -97,12 +97,15 @@ class Asker:
 
     def call(self, host: str, verb: wire.Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         progress = verb.signature.bind(None, *args, **named).arguments.get("progress")
+        claim = fence.now()
         asked = wire.Ask(
             id=str(uuid.uuid4()),
             verb=verb.name,
             asker=self.id,
             values=wire.packed(verb, args, named),
             trace=dict(trace.now()),
+            flow=claim.flow,
+            epoch=claim.epoch,
             protocol=wire.PROTOCOL,
         )
         self._refuse_silent(host)

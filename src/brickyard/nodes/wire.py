@@ -33,6 +33,8 @@ class Ask(msgspec.Struct, omit_defaults=True):
     asker: str  # the routing key of the answers
     values: dict[str, Any] = {}
     trace: dict[str, str] = {}  # on whose behalf, for the agent's log
+    flow: str = ""  # whose step it is, if any,
+    epoch: int = 0  # and the claim of that flow under which it is asked; see fences.py
     protocol: int = 1
     oldest: int = 1  # the protocol that the other side must know at least
 

@@ -66,6 +66,7 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(length=255), nullable=True),
         sa.Column("owner", sa.String(length=255), nullable=True),
         sa.Column("lease_until", sa.String(length=26), nullable=True),
+        sa.Column("epoch", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("not_before", sa.String(length=26), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("refusals", sa.JSON(), nullable=True),
