@@ -11,7 +11,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,9 @@ import openstack.connection
 import pytest
 from cinderclient import client
 from keystoneauth1 import noauth, session
+
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import until
 
 from brickyard.db import database, tokens, types
 
@@ -84,13 +86,6 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
-
-
-def until(true: Callable[[], object], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cinderclient import client
+
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import becomes
 
 pytestmark = [pytest.mark.wire, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 PROJECT = "0" * 32
@@ -18,12 +23,12 @@ def test_it_finds_the_versions(service: Any) -> None:
 
 def test_volumes_and_snapshots(cinder: Any) -> None:
     volume = cinder.volumes.create(1, name="base", metadata={"a": "b"})
-    _becomes(cinder.volumes, volume, "available")
+    becomes(cinder.volumes.get, volume, "available")
     assert [one.id for one in cinder.volumes.list(search_opts={"metadata": {"a": "b"}})] == [volume.id]
     snapshot = cinder.volume_snapshots.create(volume.id, name="point")
-    _becomes(cinder.volume_snapshots, snapshot, "available")
+    becomes(cinder.volume_snapshots.get, snapshot, "available")
     cinder.volumes.extend(volume, 2)
-    _becomes(cinder.volumes, volume, "available")
+    becomes(cinder.volumes.get, volume, "available")
     cinder.volumes.set_bootable(volume, True)
     assert cinder.volumes.get(volume.id).bootable == "true"
     cinder.volumes.delete(volume, cascade=True)
@@ -31,7 +36,7 @@ def test_volumes_and_snapshots(cinder: Any) -> None:
 
 def test_attachments(cinder: Any) -> None:
     volume = cinder.volumes.create(1, name="base")
-    _becomes(cinder.volumes, volume, "available")
+    becomes(cinder.volumes.get, volume, "available")
     made = cinder.attachments.create(volume.id, {"host": "wire"}, instance_id="1f1e4b6a-16c9-4a54-a6a0-5e8dca1f8a3c")
     assert made["connection_info"]["driver_volume_type"] == "local"
     cinder.attachments.complete(made["id"])
@@ -60,11 +65,6 @@ def test_what_operators_use(cinder: Any) -> None:
     kind.unset_keys(["volume_backend_name"])
     cinder.volume_type_access.add_project_access(kind, PROJECT)
     assert [one.project_id for one in cinder.volume_type_access.list(kind)] == [PROJECT]
+    cinder.volume_type_access.remove_project_access(kind, PROJECT)
+    assert cinder.volume_type_access.list(kind) == []
     cinder.volume_types.delete(kind)
-
-
-def _becomes(manager: Any, one: Any, status: str) -> None:
-    for _ in range(400):
-        if manager.get(one.id).status == status:
-            return
-    raise AssertionError(f"{one.id} is {manager.get(one.id).status} and not {status}")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openstack.exceptions
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import becomes
 
 pytestmark = [
     pytest.mark.wire,
@@ -32,15 +37,6 @@ def volume(storage: Any) -> Iterator[Any]:
     storage.wait_for_delete(made, interval=0.1, wait=WAIT_S)
 
 
-def _becomes(get: Callable[[str], Any], one: Any, status: str) -> Any:
-    """The resource when it has the status; `wait_for_status` would believe what it was told before."""
-    for _ in range(400):
-        shown = get(one.id)
-        if shown.status == status:
-            return shown
-    raise AssertionError(f"{one.id} is {get(one.id).status} and not {status}")
-
-
 def test_volumes(storage: Any, volume: Any) -> None:
     assert storage.get_volume(volume.id).metadata == {"a": "b"}
     assert storage.find_volume("base").id == volume.id
@@ -57,12 +53,12 @@ def test_volumes(storage: Any, volume: Any) -> None:
     assert shown.is_bootable
     assert shown.metadata["readonly"] == "True"
     storage.extend_volume(volume, 2)
-    assert _becomes(storage.get_volume, volume, "available").size == 2
+    assert becomes(storage.get_volume, volume, "available").size == 2
 
 
 def test_snapshots(storage: Any, volume: Any) -> None:
     made = storage.create_snapshot(volume_id=volume.id, name="point", metadata={"a": "b"})
-    assert _becomes(storage.get_snapshot, made, "available").progress == "100%"
+    assert becomes(storage.get_snapshot, made, "available").progress == "100%"
     assert storage.find_snapshot("point").id == made.id
     assert [one.id for one in storage.snapshots(volume_id=volume.id)] == [made.id]
     assert storage.update_snapshot(made, description="D").description == "D"
@@ -70,10 +66,10 @@ def test_snapshots(storage: Any, volume: Any) -> None:
     storage.delete_snapshot_metadata(storage.get_snapshot(made.id), ["a"])
     assert storage.get_snapshot_metadata(made).metadata == {"c": "d"}
     storage.revert_volume_to_snapshot(volume, made)
-    _becomes(storage.get_volume, volume, "available")
-    _becomes(storage.get_snapshot, made, "available")
+    becomes(storage.get_volume, volume, "available")
+    becomes(storage.get_snapshot, made, "available")
     copy = storage.create_volume(name="copy", snapshot_id=made.id, size=1)
-    _becomes(storage.get_volume, copy, "available")
+    becomes(storage.get_volume, copy, "available")
     storage.delete_snapshot(made)
     storage.wait_for_delete(made, interval=0.1, wait=WAIT_S)
     storage.delete_volume(copy)
@@ -179,7 +175,7 @@ def test_a_volume_is_made_from_an_image(storage: Any, service: Any) -> None:
     sent = httpx.put(f"{own}/images/{image['id']}/files/disk", content=b"brick" * 100_000)
     assert sent.status_code < 300, sent.text
     made = storage.create_volume(name="imaged", size=1, image_id=image["id"])
-    shown = _becomes(storage.get_volume, made, "available")
+    shown = becomes(storage.get_volume, made, "available")
     assert shown.is_bootable
     assert shown.volume_image_metadata["image_id"] == image["id"]
     storage.delete_volume(made)

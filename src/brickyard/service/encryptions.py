@@ -36,15 +36,13 @@ def create(site: Site, caller: Caller, type_id: str, values: Mapping[str, Any]) 
 def update(site: Site, caller: Caller, type_id: str, id: str, values: Mapping[str, Any]) -> None:
     with site.db.begin() as tx:
         _unused(tx, caller, type_id)
-        _require(tx, type_id, id)
-        encryptions.update(tx, id, **values)
+        encryptions.update(tx, _require(tx, type_id, id).id, **values)
 
 
 def delete(site: Site, caller: Caller, type_id: str, id: str) -> None:
     with site.db.begin() as tx:
         _unused(tx, caller, type_id)
-        _require(tx, type_id, id)
-        encryptions.delete(tx, id)
+        encryptions.delete(tx, _require(tx, type_id, id).id)
 
 
 def _unused(tx: Tx, caller: Caller, type_id: str) -> None:
@@ -56,7 +54,9 @@ def _unused(tx: Tx, caller: Caller, type_id: str) -> None:
         )
 
 
-def _require(tx: Tx, type_id: str, id: str) -> None:
+def _require(tx: Tx, type_id: str, id: str) -> Row:
+    """The encryption of a type, under its id, or under the word `provider`, as python-cinderclient calls it."""
     row = encryptions.of_type(tx, type_id)
-    if row is None or row.id != id:
+    if row is None or id not in (row.id, "provider"):
         raise errors.NotFound(f"Volume type {type_id} has no encryption {id}.")
+    return row

@@ -5,7 +5,11 @@ from __future__ import annotations
 from brickyard.api.schemas import shapes
 from brickyard.api.schemas.shapes import Schema
 
-ONE_OR_MORE: list[Schema] = [{"type": "string"}, {"type": "array", "uniqueItems": True}, {"type": "null"}]
+ONE_OR_MORE: list[Schema] = [
+    {"type": "string"},
+    {"type": "array", "items": {"type": "string", "maxLength": 255}, "maxItems": 1000, "uniqueItems": True},
+    {"type": "null"},
+]
 HINTS: Schema = {
     "anyOf": [
         {"type": "null"},
