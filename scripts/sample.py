@@ -19,6 +19,8 @@ SECTIONS = {
     "oslo_messaging_rabbit": "The message broker: read by the control plane, and by agents that are not enrolled.",
     "agents": "Hosts beyond this one: read by the control plane only.",
     "database": "Read by the control plane only: no host needs to know it.",
+    "keystone_authtoken": "The identity service: read by the control plane only, with auth_strategy = keystone.",
+    "nova": "The compute service, where there is one: read by the control plane only, with auth_strategy = keystone.",
     "oslo_policy": "Read by the control plane only.",
     "host": "This machine: where it stands, and what it gives to instances.",
 }

@@ -51,7 +51,7 @@ def load(
         read.wrong(
             "DEFAULT",
             f"auth_strategy none trusts every caller, and {host} can be reached from elsewhere: "
-            "set auth_strategy = token, or listen on 127.0.0.1",
+            "set auth_strategy = token or keystone, or listen on 127.0.0.1",
             name="auth_strategy",
         )
     return settings.Settings(
@@ -112,6 +112,10 @@ def _service(read: Files) -> settings.Service:
     if (strategy := default("auth_strategy")) == "noauth":
         read.warnings.append("auth_strategy noauth is an older name: write none")
         strategy = "none"
+    if strategy == "keystone" and not read.value(options.KEYSTONE, "auth_url"):
+        read.wrong(
+            options.KEYSTONE, "auth_url is missing: auth_strategy is keystone, so say where it is", name="auth_url"
+        )
     policy_file = read.value("oslo_policy", "policy_file")
     if policy_file is not None and not Path(policy_file).is_file():
         read.wrong("oslo_policy", f"policy_file is {policy_file!r}, and there is no such file", name="policy_file")
@@ -125,6 +129,8 @@ def _service(read: Files) -> settings.Service:
         public_endpoint=default("public_endpoint"),
         project_id_regex=default("project_id_regex"),
         auth_strategy=strategy,
+        keystone={name: read.value(options.KEYSTONE, name) for name in options.of_section(options.KEYSTONE)},
+        compute=settings.Compute(*(read.value("nova", name) for name in ("interface", "region_name", "cafile"))),
         no_snapshot_gb_quota=default("no_snapshot_gb_quota"),
         quotas={name: default(options.quota_option(name)) for name in settings.QUOTAS},
         policy_file=Path(policy_file) if policy_file else None,

@@ -23,6 +23,7 @@ from cinderclient import client
 from keystoneauth1 import noauth, session
 
 sys.path.insert(0, str(Path(__file__).parent))
+import cloud
 from waiting import until
 
 from brickyard.db import database, tokens, types
@@ -64,13 +65,18 @@ class Service:
         return [sys.executable, "-m", "brickyard", *arguments, *where]
 
 
-@contextlib.contextmanager
-def serving(directory: Path, auth: str) -> Iterator[Service]:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(directory: Path, auth: str, more: str = "", port: int | None = None) -> Iterator[Service]:
+    """A service with a strategy; `more` is added to its configuration."""
+    port = port or free_port()
     service = Service(directory / "state", directory / "brickyard.conf", port)
-    service.config.write_text(CONFIG.format(auth=auth))
+    service.config.write_text(CONFIG.format(auth=auth) + more)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(service.command("serve", "--port", str(port)), stdout=log, stderr=log)
     try:
@@ -101,6 +107,17 @@ def token_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
         yield one
 
 
+@pytest.fixture(scope="session")
+def keystone_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, cloud.Cloud]]:
+    """A service that asks a Keystone, which has it in its catalog."""
+    directory = tmp_path_factory.mktemp("keystone")
+    with cloud.running(directory, free_port(), answers, until) as keystone:
+        port = free_port()
+        keystone.populate(f"http://127.0.0.1:{port}/v3")
+        with serving(directory, "keystone", cloud.CONFIG.format(url=keystone.url), port) as one:
+            yield one, keystone
+
+
 class OpenStack:
     """The real `openstack` client; one process for many commands."""
 
@@ -119,8 +136,12 @@ class OpenStack:
 
     def holding(self, token: str) -> OpenStack:
         """The same process with the token of another caller."""
+        return self.given("--os-token", token)
+
+    def given(self, *options: str) -> OpenStack:
+        """The same process with options for every command."""
         other = copy.copy(self)
-        other._options = ("--os-token", token)
+        other._options = options
         return other
 
     def run(self, *words: str) -> dict[str, Any]:
@@ -187,6 +208,14 @@ def osc_with_token(token_service: Service) -> Iterator[OpenStack]:
         OS_TOKEN="guessed",
         OS_VOLUME_API_VERSION="3.67",
     )
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def osc_with_keystone() -> Iterator[OpenStack]:
+    """The client with no login yet."""
+    client = OpenStack(OS_VOLUME_API_VERSION="3.67", OS_REGION_NAME="RegionOne", OS_IDENTITY_API_VERSION="3")
     yield client
     client.close()
 

@@ -103,7 +103,7 @@ def _responder(site: Site, windows: dict[str, routes.Route]) -> Callable[..., No
         if route.public:
             caller = Caller(auth.NOBODY, auth.NOBODY, (), context.request_id)
         else:
-            caller = auth.caller(site, req.headers, context.project, context.request_id)
+            caller = auth.caller(site, req.env, context.project, context.request_id)
         context.caller = caller
         if route.policy:
             site.policy.check(route.policy, caller)
@@ -192,6 +192,8 @@ def _on_error(req: falcon.Request, resp: falcon.Response, error: Exception, para
         LOG.error("request failed", exc_info=error)
     if status == 413:
         resp.set_header("Retry-After", "0")
+    if isinstance(error, errors.Unauthorized) and error.facts.get("challenge"):
+        resp.set_header("WWW-Authenticate", error.facts["challenge"])
     resp.status = status
     resp.content_type = "application/json"
     body = faults.own(status, message, error) if req.path.startswith("/v1") else faults.v3(status, message)

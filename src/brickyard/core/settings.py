@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 QUOTAS = {
     "volumes": 10,
@@ -104,6 +105,15 @@ class Agents:
 
 
 @dataclass(frozen=True, slots=True)
+class Compute:
+    """How the compute service is found in a caller's catalog. `interface`: public | internal | admin."""
+
+    interface: str = "public"
+    region: str | None = None  # None: the first one
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What the API and the conductor need to know."""
 
@@ -113,7 +123,9 @@ class Service:
     max_limit: int = 1000
     public_endpoint: str | None = None
     project_id_regex: str = r"[0-9a-f\-]+"
-    auth_strategy: str = "none"  # none | token
+    auth_strategy: str = "none"  # none | token | keystone
+    keystone: Mapping[str, Any] = field(default_factory=dict, repr=False)  # options of keystonemiddleware, by name
+    compute: Compute = Compute()
     no_snapshot_gb_quota: bool = False
     quotas: Mapping[str, int] = field(default_factory=lambda: dict(QUOTAS))
     policy_file: Path | None = None

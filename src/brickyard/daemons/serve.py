@@ -45,7 +45,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
 
 def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> None:
     # Imported here, so that a mistake in the configuration is told before a second is spent on the rest.
-    from brickyard.api import app
+    from brickyard.api import app, keystone
     from brickyard.daemons import http_server
     from brickyard.flows import catalogue, conductor, places, world
     from brickyard.nodes.directory import Directory
@@ -53,6 +53,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
 
     http_server.check_free(settings.listen_host, settings.listen_port)
     service = settings.service
+    identity = keystone.Keystone(service.keystone) if service.auth_strategy == "keystone" else None
     _resume(db)
     picture = places.Places(db, service)
     nodes, reporter = {}, None
@@ -75,7 +76,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
         rules.warm()
 
     server = http_server.InProcess(
-        app.create_app(site.Site(everything, worker, rules, settings.agents)),
+        app.create_app(site.Site(everything, worker, rules, settings.agents, identity)),
         host=settings.listen_host,
         port=settings.listen_port,
         on_ready=ready,
@@ -119,7 +120,10 @@ def _ready(settings: Settings, say: Callable[[str], None], started: float) -> No
     url = f"http://{host}:{settings.listen_port}"
     here = f" --state-dir {settings.state_dir}"
     lines = [f"Brickyard listens on {url}", f"  data    {settings.state_dir}"]
-    if settings.service.auth_strategy == "token":
+    if settings.service.auth_strategy == "keystone":
+        lines.append(f"  token   of Keystone at {settings.service.keystone['auth_url']}")
+        auth = "--os-auth-type token --os-auth-url KEYSTONE --os-token TOKEN --os-project-name PROJECT --os-endpoint"
+    elif settings.service.auth_strategy == "token":
         lines.append(f"  token   brickyard token create --user me --project demo --role member{here}")
         auth = "--os-auth-type admin_token --os-token TOKEN --os-endpoint"
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from brickyard.core import states
+from brickyard.core import errors, states
 from brickyard.db import columns, database, schema, types
 from brickyard.db.database import Tx
 
@@ -55,6 +55,8 @@ TYPES = sa.select(schema.volume_types.c.name).order_by(schema.volume_types.c.cre
 
 def lock(tx: Tx, project_id: str) -> None:
     """Hold the project's row until the transaction ends: whoever counts and inserts in it is alone."""
+    if not project_id:
+        raise errors.Invalid("This makes something that belongs to a project: log in to one, and not to the system.")
     if tx.execute(BUMP, {"project": project_id}).rowcount == 0:
         if tx.dialect.name in database.MARIADB:
             tx.execute(sa.insert(projects).prefix_with("IGNORE").values(id=project_id, generation=0))

@@ -7,7 +7,7 @@ for each volume; a request waits for its flow and answers from the row. Everythi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from brickyard.core import clock, errors, pools
@@ -15,7 +15,7 @@ from brickyard.core.states import A, V
 from brickyard.db import attachments, flows, hosts, instances, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import attach_volume, detach_volume
-from brickyard.service import qos, work
+from brickyard.service import nova, qos, work
 from brickyard.service.site import Caller, Site
 
 WAIT_S = 60.0
@@ -87,13 +87,15 @@ def complete(site: Site, caller: Caller, id: str) -> None:
 def delete(site: Site, caller: Caller, id: str) -> list[Row]:
     """Disconnect, and remove; the attachments of the volume that remain."""
     with site.db.read() as tx:
-        volume_id = require(tx, caller, id).volume_id
+        row = require(tx, caller, id)
+        volume_id = row.volume_id
+    unused = ask_unused(site, caller, [row])
 
     def start(tx: Tx) -> Started:
         volume = held(tx, caller, volume_id)
         row = require(tx, caller, id)
         site.policy.check("volume:attachment_delete", caller, volume.project_id)
-        check_unused(tx, caller, row)
+        check_unused(tx, caller, row, unused)
         return id, disconnect(site, caller, tx, volume, row)
 
     _, flow = in_turn(site, volume_id, start)
@@ -241,16 +243,32 @@ def disconnect(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str
     return work.queue(site, caller, tx, "detach_volume", params, resource_id=volume.id, project_id=volume.project_id)
 
 
-def check_unused(tx: Tx, caller: Caller, row: Row) -> None:
-    """Conflict while one of our instances has the volume: taking it away from under a guest would leave the guest with
-    a device that may next be another project's. Services that detach properly carry the role `service`."""
-    if row.instance_uuid is None or row.connection_info is None or "service" in caller.roles:
+def ask_unused(site: Site, caller: Caller, rows: Iterable[Row]) -> frozenset[str]:
+    """Which of the attachments no server of the compute service uses. Asked before the transaction that removes one."""
+    return frozenset(
+        row.id
+        for row in rows
+        if _may_be_used(caller, row)
+        and not nova.uses(site.settings.compute, caller, row.instance_uuid, row.volume_id, row.id)
+    )
+
+
+def check_unused(tx: Tx, caller: Caller, row: Row, unused: frozenset[str]) -> None:
+    """Conflict while an instance, ours or the compute service's, has the volume: taking it away from under a guest
+    would leave the guest with a device that may next be another project's. Services detach properly, and may."""
+    if not _may_be_used(caller, row):
         return
+    conflict = f"ConflictNovaUsingAttachment: Detach volume from instance {row.instance_uuid} using the Compute API"
     if instances.find(tx, row.instance_uuid) is not None:
         raise errors.Conflict(
-            f"ConflictNovaUsingAttachment: Detach volume from instance {row.instance_uuid} using the Compute API; "
-            f"here that is: brickyard instance detach {row.instance_uuid} {row.volume_id}"
+            f"{conflict}; here that is: brickyard instance detach {row.instance_uuid} {row.volume_id}"
         )
+    if row.id not in unused:
+        raise errors.Conflict(conflict)
+
+
+def _may_be_used(caller: Caller, row: Row) -> bool:
+    return row.instance_uuid is not None and row.connection_info is not None and not caller.is_service
 
 
 def _has(tx: Tx, volume_id: str, instance_uuid: str | None) -> bool:

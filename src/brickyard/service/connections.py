@@ -9,7 +9,7 @@ from typing import Any
 
 from brickyard.core import errors
 from brickyard.core.states import A, V
-from brickyard.db import attachments, store
+from brickyard.db import attachments, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import detach_volume
 from brickyard.service import attachments as service
@@ -129,15 +129,18 @@ def force_detach(site: Site, caller: Caller, id: str, attachment_id: str | None)
 def terminate(site: Site, caller: Caller, id: str, connector: Mapping[str, Any] | None) -> None:
     """Disconnect the volume from a host. Who had attached it detaches it next; who had not gives it up with this."""
     host = connector.get("host") if connector else None
+    unused = _ask_unused(site, caller, id)
 
     def start(tx: Tx) -> service.Started:
         volume = service.held(tx, caller, id)
         site.policy.check(f"{POLICY}:terminate_connection", caller, volume.project_id)
         own = attachments.of_volume(tx, id)
+        if len(own) > 1 and not caller.is_service:
+            raise errors.Conflict(f"Volume {id} has {len(own)} attachments; delete the one that is meant by its id.")
         row = next((a for a in own if a.connection_info and host in (None, a.attached_host)), None)
         flow = None
         if row is not None:
-            service.check_unused(tx, caller, row)
+            service.check_unused(tx, caller, row, unused)
             flow = _close(site, caller, tx, volume, row)
         if row is None or row.status == A.ATTACHED:
             store.end(tx, "volume", id, "attach", ok=False)
@@ -155,6 +158,8 @@ def _close(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str | N
 
 
 def _remove(site: Site, caller: Caller, id: str, attachment_id: str | None, policy: str) -> None:
+    unused = _ask_unused(site, caller, id, attachment_id)
+
     def start(tx: Tx) -> service.Started:
         volume = service.held(tx, caller, id)
         site.policy.check(policy, caller, volume.project_id)
@@ -163,20 +168,29 @@ def _remove(site: Site, caller: Caller, id: str, attachment_id: str | None, poli
             store.settle(tx, id)
             return id, None
         row = _one(tx, caller, id, own, attachment_id)
-        service.check_unused(tx, caller, row)
+        service.check_unused(tx, caller, row, unused)
         return id, service.disconnect(site, caller, tx, volume, row)
 
     _, flow = service.in_turn(site, id, start)
     service.finish(site, flow, f"Unable to detach volume {id}")
 
 
+def _ask_unused(site: Site, caller: Caller, id: str, attachment_id: str | None = None) -> frozenset[str]:
+    """See `attachments.ask_unused`, of the attachment that is meant or of all."""
+    with site.db.read() as tx:
+        visible = volumes.find(tx, id, caller.sees) is not None
+        own = attachments.of_volume(tx, id) if visible else []
+    return service.ask_unused(site, caller, [row for row in own if attachment_id in (None, row.id)])
+
+
 def _one(tx: Tx, caller: Caller, id: str, own: list[Row], attachment_id: str | None) -> Row:
     """The attachment that is meant."""
     if attachment_id is None:
         if len(own) > 1:
-            raise errors.Invalid(
-                f"Volume {id} has {len(own)} attachments; say which one with attachment_id.", field="attachment_id"
-            )
+            said = f"Volume {id} has {len(own)} attachments; say which one with attachment_id."
+            if caller.is_service:
+                raise errors.Invalid(said, field="attachment_id")
+            raise errors.Conflict(said)  # of one that a server may use
         return own[0]
     row = next((a for a in own if a.id == attachment_id), None)
     if row is None:

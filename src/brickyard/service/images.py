@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from brickyard.brick import images as inspection
 from brickyard.core import clock, errors, sizes
-from brickyard.db import images, overviews
+from brickyard.db import images, overviews, quotas
 from brickyard.db.database import Row, Tx
 from brickyard.service.site import Caller, Site
 
@@ -80,6 +80,7 @@ def create(site: Site, caller: Caller, new: NewImage) -> Row:
         site.policy.check("brickyard:image_publish", caller)
     id = str(uuid.uuid4())
     with site.db.begin() as tx:
+        quotas.lock(tx, caller.project_id)
         images.insert(
             tx,
             id=id,

@@ -242,7 +242,7 @@ class Policy:
 
     def allows(self, rule: str, caller: Any, project_id: str | None = None) -> bool:
         """Whether `caller` (a Caller) passes `rule` for a resource of `project_id`; None: of its own project."""
-        same = project_id is None or project_id == caller.project_id
+        same = bool(caller.project_id) and project_id in (None, caller.project_id)
         question = (rule, caller.roles, same)
         answer = self._answers.get(question)
         if answer is None:

@@ -38,8 +38,9 @@ def volume(
                 store.force(tx, "volume", id, row.status)  # not while a flow works on it
             volumes.update(tx, id, migration_status=None if migration_status == "none" else migration_status)
         if attach_status == "detached":
+            believed = frozenset(attachment.id for attachment in own)  # an administrator says so of servers elsewhere
             for attachment in own:
-                connections.check_unused(tx, caller, attachment)
+                connections.check_unused(tx, caller, attachment, believed)
                 connections.disconnect(site, caller, tx, row, attachment)
             if wanted is not None:
                 store.reset(tx, "volume", id, wanted)

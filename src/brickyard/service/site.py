@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from brickyard.core.settings import Agents, Service
 from brickyard.db.database import Database
@@ -22,15 +23,41 @@ class Waker(Protocol):
         """What should run here and does not; of a conductor elsewhere nothing is known."""
 
 
+class Identity(Protocol):
+    """Who is behind a token that another service has given out."""
+
+    def identify(self, environ: Mapping[str, Any]) -> Identified:
+        """By the WSGI environment of a request; Unauthorized, or Unavailable when that service does not answer."""
+
+
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks. `is_admin`: sees and may do what the policy gives to administrators, in any project."""
+class Identified:
+    """What a token says. `is_service`: another service asks for the user, and has proved that it is one."""
 
     user_id: str
-    project_id: str
+    project_id: str  # empty: of none, but of the whole system
+    roles: tuple[str, ...]
+    is_service: bool = False
+    token: str | None = field(default=None, repr=False)
+    catalog: str | None = field(default=None, repr=False)  # of services, as JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `is_admin`: sees and may do what the policy gives to administrators, in any project.
+
+    `is_service`: a service that detaches properly, and may say that a volume is not in use. With `token` and `catalog`,
+    where they are known, other services may be asked for the caller.
+    """
+
+    user_id: str
+    project_id: str  # empty: the whole system; what belongs to a project cannot be made by such a caller
     roles: tuple[str, ...]
     request_id: str
     is_admin: bool = False
+    is_service: bool = False
+    token: str | None = field(default=None, repr=False)
+    catalog: str | None = field(default=None, repr=False)
 
     @property
     def sees(self) -> str | None:
@@ -44,6 +71,7 @@ class Site:
     waker: Waker
     policy: Policy
     agents: Agents | None = None  # None: there is no message broker, and no node but our own
+    identity: Identity | None = None  # None: tokens are our own, or none are needed
 
     @property
     def db(self) -> Database:

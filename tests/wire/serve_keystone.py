@@ -1,0 +1,82 @@
+"""A Keystone on loopback, run by the Python that `scripts/openstack keystone` prints: serve_keystone.py DIRECTORY PORT
+
+Everything is made in the one process, for each start of keystone-manage costs seconds: tables, keys, and an
+administrator (admin, password `secret`, project admin). It is ready when the port answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socketserver
+import sys
+import warnings
+from pathlib import Path
+from wsgiref import simple_server
+
+warnings.simplefilter("ignore")
+
+CONFIG = """
+[DEFAULT]
+log_file = {directory}/keystone.log
+[database]
+connection = sqlite:///{directory}/keystone.db
+[fernet_tokens]
+key_repository = {directory}/keys
+[fernet_receipts]
+key_repository = {directory}/receipts
+[identity]
+password_hash_rounds = 4
+[cache]
+enabled = false
+[oslo_policy]
+enforce_scope = true
+"""
+
+
+class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
+    daemon_threads = True
+
+
+class Quiet(simple_server.WSGIRequestHandler):
+    """Writes one line for each request to stdout, which the tests read."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        sys.stdout.write(f"{self.command} {self.path}\n")
+        sys.stdout.flush()
+
+
+def main(directory: Path, port: int) -> None:
+    directory.mkdir(exist_ok=True)
+    config = directory / "keystone.conf"
+    config.write_text(CONFIG.format(directory=directory))
+    os.environ["OS_KEYSTONE_CONFIG_FILES"] = str(config)
+    for name in ("keys", "receipts"):  # 1 is used, 0 is the next one
+        (directory / name).mkdir()
+        for number in ("0", "1"):
+            (directory / name / number).write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
+    sys.argv[1:] = []  # Keystone reads its options from there, too
+    from keystone.server import wsgi
+
+    app = wsgi.initialize_public_application()
+    prepare(f"http://127.0.0.1:{port}/v3")
+    with simple_server.make_server("127.0.0.1", port, app, Server, Quiet) as server:
+        server.serve_forever()
+
+
+def prepare(url: str) -> None:
+    """Tables, and the administrator with the usual roles and the catalog of this one service."""
+    from keystone.cmd import bootstrap
+    from keystone.common.sql import upgrades
+
+    upgrades.offline_sync_database_to_version()
+    bootstrap.backends.load_backends = dict  # they are loaded, and a second time is refused
+    first = bootstrap.Bootstrapper()
+    first.admin_username, first.admin_password, first.project_name = "admin", "secret", "admin"
+    first.admin_role_name, first.service_name, first.region_id = "admin", "keystone", "RegionOne"
+    first.public_url = first.internal_url = first.admin_url = url
+    first.bootstrap()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
