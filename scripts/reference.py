@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import block_storage
 import click
 import dashboard
 import sample
@@ -163,12 +164,18 @@ def faults() -> str:
     return "\n".join(lines) + "\n"
 
 
+def block_storage_v3() -> str:
+    """docs/reference/block-storage-v3.md, from the tables of the API."""
+    return block_storage.page(GENERATED.format(source="src/brickyard/api/operations.py and schemas"))
+
+
 PAGES = {
     "docs/reference/configuration.md": configuration,
     "docs/reference/commands.md": commands,
     "docs/reference/states.md": statuses,
     "docs/reference/versions.md": microversions,
     "docs/reference/errors.md": faults,
+    "docs/reference/block-storage-v3.md": block_storage_v3,
     "deploy/brickyard.conf": sample.sample,
     "deploy/grafana/brickyard.json": dashboard.dashboard,
 }
