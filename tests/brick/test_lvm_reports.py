@@ -27,6 +27,7 @@ LV = {
     "lv_name": "volume-1", "lv_uuid": "l-1", "lv_size": "8388608", "lv_tags": "brickyard.making,other",
     "lv_attr": "-wi-ao---k", "lv_layout": "linear", "lv_active": "active", "lv_health_status": "", "pool_lv": "",
     "origin": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
+    "lv_kernel_major": "254", "lv_kernel_minor": "4",
 }  # fmt: skip
 ADVICE = st.text(st.characters(codec="ascii", exclude_characters="{}"), max_size=80)
 
@@ -80,6 +81,21 @@ def test_snapshots_of_the_older_kind_are_told_apart(
 ) -> None:
     volume = reports.build({"vg": [VG], "lv": [{**LV, "lv_attr": attributes, "lv_layout": layout}]}, "vg").volumes
     assert (volume["volume-1"].is_cow, volume["volume-1"].has_snapshots) == (is_cow, has_snapshots)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "major", "stopped", "device"),
+    [
+        ("-wi-a-----", "254", False, "254:4"),
+        ("-wi-s-----", "254", True, "254:4"),
+        ("Vwi-XXtzX-", "254", True, "254:4"),
+        ("-wi-------", "-1", False, ""),
+    ],
+)
+def test_a_device_that_is_not_as_it_should_be_is_told(attributes: str, major: str, stopped: bool, device: str) -> None:
+    row = {**LV, "lv_attr": attributes, "lv_kernel_major": major}
+    volume = reports.build({"vg": [VG], "lv": [row]}, "vg").volumes["volume-1"]
+    assert (volume.stopped, volume.device) == (stopped, device)
 
 
 # sharing ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract.adoption import AdoptionContract
 
 from .remote import Remote
 
@@ -22,6 +23,10 @@ OFTEN_INTERRUPTED = (
     DYING,
     "test_an_error_or_a_lost_reply_at_any_point_can_be_repeated",
     "test_being_killed_at_any_moment_can_be_repeated",
+)
+ADOPTING_EACH_TIME = (
+    "test_what_is_given_up_stays_and_may_be_adopted_again[True]",
+    "test_strangers_are_seen_with_any_name",
 )
 DISK_BYTES = 1024 * 1024 * 1024
 REMOTE = pytest.StashKey[Remote]()
@@ -62,6 +67,8 @@ def _is_thorough(item: pytest.Item) -> bool:
     name = getattr(item, "originalname", item.name)
     if name in OFTEN_INTERRUPTED:
         return name != DYING or item.callspec.params["verb"] != DYING_EACH_TIME.get(item.path.name)  # type: ignore[attr-defined]
+    if hasattr(AdoptionContract, name):
+        return item.name not in ADOPTING_EACH_TIME
     return item.get_closest_marker("thorough") is not None
 
 

@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 from tests.contract import deaths
+from tests.contract.adoption import AdoptionContract
+from tests.contract.content import MIB, SIZE, fill, holds, snapshot_of, volume
 from tests.contract.suite import DriverContract
 
 from brickyard.brick import faults, steps
 from brickyard.brick.guard import Guard
-from brickyard.brick.lvm import groups, queue
+from brickyard.brick.lvm import command, groups, queue
 from brickyard.brick.lvm.thick import ThickDriver
 from brickyard.brick.lvm.thin import ThinDriver
 from brickyard.core import errors
@@ -61,7 +63,7 @@ def mapped(group: str = GROUP) -> list[str]:
     return [name for name in names if name.startswith(f"{group}-") and f"-{group}--pool" not in name]
 
 
-class LvmContract(DriverContract):
+class LvmContract(DriverContract, AdoptionContract):
     thin = False
     clean = False
     raid1 = False
@@ -121,6 +123,32 @@ class LvmContract(DriverContract):
         run("udevadm", "settle")  # who still looks at a device would keep it attached
         for device in devices:
             run("losetup", "-d", device)
+
+    def strange(self, pool: Path, name: str) -> None:
+        self.make(pool)
+        devices = ",".join(self._devices(pool))
+        size = ("-V", f"{SIZE}b", "--thinpool", f"{GROUP}-pool") if self.thin else ("-L", f"{SIZE}b")
+        lvm(devices, "lvcreate", "-y", *size, "-n", name, GROUP)
+        path = Path(f"/dev/{GROUP}/{name}")
+        with path.open("r+b") as device:
+            device.write(b"\3" * MIB + bytes(SIZE - MIB))
+        lvm(devices, "lvchange", "-an", f"{GROUP}/{name}")
+
+    def test_what_is_in_use_is_not_reverted(self, driver: Guard) -> None:
+        label = volume()
+        snapshot = snapshot_of(label)
+        driver.create(label, SIZE)
+        driver.snapshot(label.name, snapshot)
+        fill(driver, label.name, 2)
+        with (
+            open(driver.open(label.name).path, "rb"),
+            pytest.raises(command.InUse, match="stop what has it open"),
+        ):
+            driver.revert(label.name, snapshot.name)
+        assert holds(driver, label.name, 2)
+        with open(driver.open(snapshot.name).path, "rb"):
+            driver.revert(label.name, snapshot.name)
+        assert holds(driver, label.name, 0)
 
     def duplicate(self, pool: Path, copy: Path) -> None:
         self._sleep(self.active)

@@ -19,8 +19,10 @@ VG = "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_tags
 PV = "pv_name,pv_uuid,pv_size,pv_used,pv_free,pv_missing,pv_allocatable"
 LV = (
     "lv_name,lv_uuid,lv_size,lv_tags,lv_attr,lv_layout,lv_active,lv_health_status,pool_lv,origin,data_percent,"
-    "metadata_percent,lv_metadata_size"
+    "metadata_percent,lv_metadata_size,lv_kernel_major,lv_kernel_minor"
 )
+
+STOPPED = "sdiX"  # suspended, without a table, with one that waits to be taken, with another than LVM knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Volume:
     size_bytes: int
     layout: frozenset[str]  # linear, raid, raid1, thin, pool, snapshot, …
     active: bool
+    stopped: bool  # its device is not as it should be: whoever was changing it has died, or is doing it now
+    device: str  # of the kernel, as major:minor; nothing of one that is not active
     open: bool  # a process, or another device, has it open
     zeroes: bool  # of a thin pool: a block is filled with zeros before somebody gets it
     health: str  # "" where all is well; "partial" where a device is missing
@@ -143,6 +147,8 @@ def _volume(row: Row) -> Volume:
         size_bytes=int(row["lv_size"]),
         layout=frozenset(_listed(row["lv_layout"])),
         active=row["lv_active"] not in ("", "unknown") or attributes[4] == "a",
+        stopped=attributes[4] in STOPPED,
+        device="" if row["lv_kernel_major"] == "-1" else f"{row['lv_kernel_major']}:{row['lv_kernel_minor']}",
         open=attributes[5] == "o",
         zeroes=attributes[7] == "z",
         health=row["lv_health_status"],

@@ -122,11 +122,10 @@ class ThickDriver:
     def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         volumes = self._volumes
         with volumes.queue().brick_lock(name):
-            group = volumes.look()
-            volume = volumes.whole(group, name)
+            group, volume, told = volumes.told(name)
             promised, growing = group.rounded(size_bytes), volume.tags.growing_bytes
             if growing is None and volume.size_bytes >= promised:
-                return Did.ALREADY
+                return told
             volumes.check_changeable(group)
             self._check_alone(volume)
             clean = tags.CLEAN in group.tags and growing is None
@@ -160,7 +159,7 @@ class ThickDriver:
 
     def clone(self, source: str, label: Label, size_bytes: int, progress: Progress | None = None) -> Did:
         def fill(path: str, zeroed: bool) -> None:
-            present = size_of(self._volumes.whole(self._volumes.look(), source))
+            present = size_of(self._volumes.told(source)[1])
             with self._volumes.using(source) as original:
                 copying.copy(original, path, present, zeroed=zeroed, progress=progress)
             if not zeroed:
@@ -280,7 +279,7 @@ class ThickDriver:
 
     def _finish_growing(self, name: str, progress: Progress | None = None) -> None:
         """Fill the new part with zeros. A volume of which it is not known where that begins is left alone."""
-        volume = self._volumes.whole(self._volumes.look(), name)
+        _, volume, _ = self._volumes.told(name)  # or the end that is not there yet would count as zeros
         begin = volume.tags.growing_bytes
         if begin is None:
             return
@@ -289,8 +288,8 @@ class ThickDriver:
         self._volumes.retag(volume, remove=[tags.tag("growing", begin)])
 
     def _finish_reverting(self, name: str, snapshot: str, progress: Progress | None = None) -> None:
-        group = self._volumes.look()
-        volume, kept = self._volumes.whole(group, name), self._volumes.whole(group, snapshot)
+        group, volume, _ = self._volumes.told(name)
+        kept = self._volumes.whole(group, snapshot)
         if volume.tags.reverting is None:
             return
         with self._volumes.using(name) as path, self._volumes.using(snapshot) as original:

@@ -21,7 +21,7 @@ from brickyard.brick.lvm import groups, growing, pending, tags
 from brickyard.brick.lvm.command import Exists, InUse, Lvm
 from brickyard.brick.lvm.growing import Limits
 from brickyard.brick.lvm.reports import Group, Volume
-from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, YOUNG_S, Volumes
+from brickyard.brick.lvm.volumes import MAKING, ONLY_WHEN_OPENED, REVERTED, REVERTING, YOUNG_S, Volumes, is_told
 from brickyard.core import errors
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
 
@@ -91,11 +91,14 @@ class ThinDriver:
         return pool
 
     def _awake(self, group: Group) -> tuple[Group, Volume]:
-        """The group with a pool that says how full it is; a pool that is not active says nothing."""
+        """The group with a pool that works and says how full it is; a pool that is not active says nothing."""
         pool = self._pool(group)
-        if pool.data_percent is None or pool.metadata_percent is None:
+        if pool.data_percent is None or pool.metadata_percent is None or not is_told(pool):
             with self._waking:  # of many who come at once the first one wakes it
                 group = self._volumes.look()  # fresh, since a device may have come back a moment ago
+                pool = self._pool(group)
+                if self._volumes.tell(group, pool) is Did.CHANGED:
+                    group = self._volumes.look()
                 if self._pool(group).data_percent is None:
                     self._volumes.change("lvchange", "-ay", "-K", self._volumes.place(pool))
                     pending.settle(self._volumes, self._pool_name)
@@ -179,11 +182,10 @@ class ThinDriver:
     def grow(self, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
         volumes = self._volumes
         with volumes.queue().brick_lock(name):
-            group = volumes.look()
-            volume = volumes.whole(group, name)
+            group, volume, told = volumes.told(name)
             promised = group.rounded(size_bytes)
             if volume.size_bytes >= promised:
-                return Did.ALREADY
+                return told
             self._check_room(group, promised - volume.size_bytes)
             volumes.change("lvextend", "-L", f"{promised}b", volumes.place(volume))
             return Did.CHANGED

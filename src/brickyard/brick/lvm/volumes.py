@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from brickyard.brick import shell
 from brickyard.brick.lvm import groups, reports, tags
 from brickyard.brick.lvm.command import InUse, Lvm, MissingDevice
 from brickyard.brick.lvm.queue import Queue
@@ -24,6 +25,8 @@ YOUNG_S = 5.0  # how old a report may be that says how full a pool is, and other
 REVERTING = "revert-"  # and this name has the content that it gets
 ONLY_WHEN_OPENED = ("-ky",)  # a flag that whoever activates a whole group, or all at boot, passes over
 MAKING = tags.tag("making")
+SECTOR_BYTES = 512  # in /sys, whatever the device
+DMSETUP_S = 60.0
 
 
 class Volumes:
@@ -113,7 +116,8 @@ class Volumes:
             raise errors.NotFound(f"{name} is not in the volume group {self.name}")
         if volume.tags.label is None or volume.tags.label.name != name:
             raise errors.BrickMismatch(
-                f"{self.name}/{volume.name} has no tags of ours: nothing says whose it is; adopt it, or rename it"
+                f"{self.name}/{volume.name} has no label (tags of ours), so nothing says whose it is: adopt it, or "
+                "rename it"
             )
         return volume
 
@@ -189,6 +193,26 @@ class Volumes:
     def deactivate(self, volume: Volume | str) -> None:
         self.change("lvchange", "-an", self.place(volume))
 
+    def told(self, name: str) -> tuple[Group, Volume, Did]:
+        """The volume of a brick that can be used, and its group; CHANGED if its device was not what it should be."""
+        with self.queue().activation(name):
+            group = self.look()
+            volume = self.whole(group, name)
+            return group, volume, self.tell(group, volume)
+
+    def tell(self, group: Group, volume: Volume) -> Did:
+        """LVM writes down what is to be, and tells the kernel in several calls. Who died between two of them has left a
+        device that has another size, that stands still, or that waits with a table nobody wants any more."""
+        pool = group.volumes.get(volume.pool)
+        did = self.tell(group, pool) if pool is not None else Did.ALREADY
+        if is_told(volume):
+            return did
+        major, minor = volume.device.split(":")
+        with self.turn() as lvm:
+            shell.run(["dmsetup", "clear", "--major", major, "--minor", minor], timeout_s=DMSETUP_S)
+            lvm.run("lvchange", "--refresh", self.place(volume))
+        return Did.CHANGED
+
     def remove(self, volume: Volume | str) -> None:
         self.change("lvremove", "-y", self.place(volume))
 
@@ -230,11 +254,13 @@ class Volumes:
         """Activate it; None, and nothing done, where `is_ready` says that something has to be finished before."""
         queue = self.queue()
         with queue.activation(name):
-            volume = self.whole(self.look(), name)
+            group = self.look()
+            volume = self.whole(group, name)
             if not is_ready(volume):
                 return None
             if not volume.active:
                 self.activate(volume)
+            self.tell(group, volume)
             queue.mark_opened(name)
         return Connection(self.path(volume), "raw", volume.size_bytes)
 
@@ -316,6 +342,17 @@ class Volumes:
                 if volume.tags.label is None and self._belongs(volume):
                     adoptable(volume)
                     yield Found(name, volume.size_bytes, volume.size_bytes, None)
+
+
+def is_told(volume: Volume) -> bool:
+    """Whether the kernel has it as LVM has written it down, where it is active."""
+    if not volume.active or not volume.device:
+        return True
+    try:
+        with open(f"/sys/dev/block/{volume.device}/size", encoding="ascii") as file:
+            return not volume.stopped and int(file.read()) * SECTOR_BYTES == volume.size_bytes
+    except FileNotFoundError:  # closed since
+        return True
 
 
 def size_of(volume: Volume) -> int:
