@@ -3,6 +3,7 @@ as it says is looked at where they are held."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,22 @@ def test_it_names_the_rule_that_decides_and_each_operation_once(running: Any) ->
     found = [one for methods in document["paths"].values() for one in methods.values()]
     assert {one["x-policy"] for one in found if "x-policy" in one} <= set(policy.RULES)
     assert len({one["operationId"] for one in found}) == len(found) == len(OPERATIONS)
+
+
+def test_what_the_page_for_those_who_know_cinder_says_is_not_there_is_not(running: Any) -> None:
+    client: falcon.testing.TestClient = running[1]
+    page = (Path(__file__).parents[2] / "docs" / "coming-from-cinder.md").read_text()
+    assert f"microversions {versions.MIN} to {versions.MAX}" in page
+    newest = {"OpenStack-API-Version": f"volume {versions.MAX}"}
+    absent = re.search(r"Not there, and 404: (.*?)\n", page)
+    assert absent
+    for path in re.findall(r"`(/[a-z]+)`", absent[1]):
+        assert client.simulate_get(f"/v3{path}", headers=newest).status_code == 404, path
+    made = client.simulate_post("/v3/volumes", json={"volume": {"size": 1}}, headers=newest).json["volume"]["id"]
+    absent = re.search(r"Not there, and 400: (.*?)\. ", page, re.DOTALL)
+    assert absent
+    for action in re.findall(r"`(os-\w+)`", absent[1]):
+        asked = client.simulate_post(f"/v3/volumes/{made}/action", json={action: {}}, headers=newest)
+        assert "There is no such action" in asked.text, action
+    newer = {"OpenStack-API-Version": f"volume 3.{versions.MAX.minor + 1}"}
+    assert client.simulate_get("/v3/volumes", headers=newer).status_code == 406
