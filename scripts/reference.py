@@ -13,9 +13,10 @@ import dashboard
 import sample
 
 from brickyard import options
-from brickyard.api import versions
+from brickyard.api import own, routes, versions
 from brickyard.cli.main import main as main_group
 from brickyard.core import errors, states
+from brickyard.service import policy
 
 ROOT = Path(__file__).parent.parent
 GENERATED = "<!-- Written by scripts/docs. Change {source} instead. -->"
@@ -169,7 +170,37 @@ def block_storage_v3() -> str:
     return block_storage.page(GENERATED.format(source="src/brickyard/api/operations.py and schemas"))
 
 
+POLICY = """\
+Each request asks a rule. A file in YAML, `policy_file` in `[oslo_policy]`, may say otherwise, in the language of
+oslo.policy: `role:`, `rule:`, `project_id:%(project_id)s`, `project_id:ID`, `user_id:ID`, `is_admin:True`,
+`system_scope:all`, `@` (always) and `!` (never), joined by `and`, `or`, `not` and parentheses. It may have rules of its
+own for others to name. It is read at the start, and refused if it has a mistake; `brickyard policy list` shows what
+counts. Whatever it says, a project finds nothing of another one's; who passes `context_is_admin` finds everything."""
+
+
+def policies() -> str:
+    """docs/reference/policy.md, from service/policy.py and the tables of routes."""
+    asked: dict[str, list[str]] = {}
+    for prefix, table in (("/v3", routes.ROUTES), ("", own.ROUTES)):
+        for route in table:
+            name = f"{route.method} {prefix}{route.path}"
+            if route.policy:
+                asked.setdefault(route.policy, []).append(f"`{name}`")
+            for word, action in getattr(route.handler, "actions", {}).items():
+                asked.setdefault(action.policy or "", []).append(f"`{name}` `{word}`")
+    lines = ["# Policy", "", GENERATED.format(source="src/brickyard/service/policy.py"), "", *POLICY.splitlines(), ""]
+    lines += ["| rule | default | requests |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | `{cell(check)}` | {', '.join(asked.get(name, ()))} |" for name, check in policy.RULES.items()
+    ]
+    return (
+        "\n".join([*lines, "", "Where no request stands, a rule decides of a part of an answer or of a request."])
+        + "\n"
+    )
+
+
 PAGES = {
+    "docs/reference/policy.md": policies,
     "docs/reference/configuration.md": configuration,
     "docs/reference/commands.md": commands,
     "docs/reference/states.md": statuses,

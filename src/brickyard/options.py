@@ -187,7 +187,7 @@ TABLE: tuple[Option, ...] = (
     Option("nova", "interface", "choice", "public", "Which compute endpoint of the catalog is asked whether a server uses a volume.", choices=("public", "internal", "admin")),
     Option("nova", "region_name", "text", None, "In which region. Default: the first of the catalog."),
     Option("nova", "cafile", "text", None, "Certificates of the authorities that may have signed its. Default: those that the machine trusts."),
-    Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults."),
+    Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults, see docs/reference/policy.md. It is read at the start."),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
     Option("host", "vcpus", "number", None, "Virtual processors for instances. Default: the machine's, less a sixteenth from eight up.", minimum=0),
     Option("host", "memory_mib", "number", None, "Memory for instances, in MiB. Default: the machine's, less a tenth and at least 512.", minimum=0),

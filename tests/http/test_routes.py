@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brickyard.api import listings, routes, versions
+from brickyard.api import listings, own, routes, versions
 from brickyard.api.views import snapshots as snapshot_views
 from brickyard.api.views import volumes as volume_views
 from brickyard.service import policy
@@ -86,6 +86,14 @@ def test_every_version_has_a_conversation_at_it_and_at_the_one_before() -> None:
 def test_every_rule_is_known() -> None:
     rules = {route.policy for route in routes.ROUTES} | {action.policy for _, _, action in actions()}
     assert rules - {None} <= set(policy.RULES)
+
+
+def test_every_rule_is_asked() -> None:
+    """By a route, an action, or a line that names it: an operator who overrides one must see a difference."""
+    asked = {route.policy for route in (*routes.ROUTES, *own.ROUTES)} | {action.policy for _, _, action in actions()}
+    lines = "".join(path.read_text() for path in API.parent.rglob("*.py") if path != Path(policy.__file__))
+    helping = {"admin_api"}  # only other rules name it
+    assert not [rule for rule in policy.RULES if rule not in asked | helping and f'"{rule}"' not in lines]
 
 
 def test_no_operation_is_declared_twice() -> None:

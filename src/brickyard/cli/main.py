@@ -26,6 +26,7 @@ COMMANDS = {
     "node":        ("brickyard.daemons.node_commands:node",  "The agent of this host, for a service elsewhere."),
     "db":          ("brickyard.daemons.commands:db",         "The database: upgrade, check, back up, restore, …"),
     "brick":       ("brickyard.daemons.brick_commands:brick", "The storage library alone, without a service."),
+    "policy":      ("brickyard.daemons.policy_commands:policy", "Who may do what: list the rules that count."),
     "token":       ("brickyard.daemons.commands:token",      "Static tokens: create, list, revoke."),
 }
 # fmt: on

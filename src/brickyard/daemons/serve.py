@@ -53,6 +53,9 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
 
     http_server.check_free(settings.listen_host, settings.listen_port)
     service = settings.service
+    rules = policy.Policy(service.policy_file)
+    for warning in rules.warnings:
+        LOG.warning("policy: %s", warning)
     identity = keystone.Keystone(service.keystone) if service.auth_strategy == "keystone" else None
     _resume(db)
     picture = places.Places(db, service)
@@ -69,7 +72,6 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
     directory = Directory(nodes, agents.asker if agents else None)
     everything = world.World(db, directory, picture, service, settings.state_dir / "images")
     worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
-    rules = policy.Policy(service.policy_file)
 
     def ready() -> None:
         on_ready()

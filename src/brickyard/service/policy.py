@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from brickyard.core import errors
+from brickyard.service import policy_file
 
 ADMIN = "rule:admin_api"
 MEMBER = "rule:admin_api or (role:member and project_id:%(project_id)s)"
@@ -211,22 +212,24 @@ RULES: dict[str, str] = {
 # fmt: on
 
 
+REMEMBERED = 20_000  # answers, after which the memory of them begins anew
+
+
 class Policy:
-    """Decides by the defaults of RULES and the operator's file, if there is one.
+    """Decides by the defaults of RULES and the operator's file, if there is one; it is read once, at the start.
 
     A file is read now, so that a mistake in it stops the start. Without one the first question loads the library, or
     `warm` before it: it takes a good part of the time that a start has.
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file
-        self._answers: dict[tuple[str, tuple[str, ...], bool], bool] = {}
-        if file is not None:
-            self.warm()
+        read = policy_file.read(file, RULES) if file is not None else policy_file.Overrides({})
+        self.overrides, self.warnings = read.rules, read.warnings
+        self._answers: dict[tuple[Any, ...], bool] = {}
 
     def warm(self) -> None:
         """Load what decides."""
-        self._enforcer.load_rules()
+        assert self._enforcer
 
     @functools.cached_property
     def _enforcer(self) -> Any:
@@ -234,20 +237,23 @@ class Policy:
         from oslo_policy import policy as oslo
 
         config = cfg.ConfigOpts()
-        config([], project="brickyard", default_config_files=[])
-        enforcer = oslo.Enforcer(config, policy_file=str(self._file or "no-policy-file"))
-        enforcer.suppress_default_change_warnings = True
-        enforcer.register_defaults([oslo.RuleDefault(name, check) for name, check in RULES.items()])
+        config([], project="brickyard", default_config_files=[], default_config_dirs=[])
+        enforcer = oslo.Enforcer(config, use_conf=False)  # it looks at no file of its own
+        enforcer.set_rules(oslo.Rules.from_dict({**RULES, **self.overrides}), use_conf=False)
         return enforcer
 
     def allows(self, rule: str, caller: Any, project_id: str | None = None) -> bool:
         """Whether `caller` (a Caller) passes `rule` for a resource of `project_id`; None: of its own project."""
         same = bool(caller.project_id) and project_id in (None, caller.project_id)
-        question = (rule, caller.roles, same)
+        question: tuple[Any, ...] = (rule, caller.roles, same)
+        if self.overrides:  # which may name users and projects
+            question = (*question, caller.user_id, caller.project_id, caller.is_admin)
         answer = self._answers.get(question)
         if answer is None:
-            creds = {"roles": list(caller.roles), "project_id": "own", "user_id": caller.user_id}
-            answer = bool(self._enforcer.enforce(rule, {"project_id": "own" if same else "other"}, creds))
+            target = {"project_id": caller.project_id if same else "of another one"}
+            answer = bool(self._enforcer.enforce(rule, target, _credentials(caller)))
+            if len(self._answers) >= REMEMBERED:
+                self._answers.clear()
             self._answers[question] = answer
         return answer
 
@@ -255,3 +261,10 @@ class Policy:
         """Raise Forbidden unless `allows`."""
         if not self.allows(rule, caller, project_id):
             raise errors.Forbidden(f"Policy doesn't allow {rule} to be performed.")
+
+
+def _credentials(caller: Any) -> dict[str, Any]:
+    """What the checks of a rule may ask of a caller. What a caller has not, a project or the system, is not in it."""
+    scope = {"project_id": caller.project_id} if caller.project_id else {"system_scope": "all"}
+    who = {"roles": list(caller.roles), "user_id": caller.user_id}
+    return {**who, **scope, "is_admin": caller.is_admin, "is_admin_project": True}

@@ -65,6 +65,8 @@ def create_in(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Row:
     given = [name for name in SOURCES if getattr(new, name)]
     if len(given) > 1:
         raise errors.Invalid(f"At most one of {', '.join(SOURCES)} may be given, and not {' and '.join(given)}.")
+    if new.image_id:
+        site.policy.check("volume:create_from_image", caller)
     id = str(uuid.uuid4())
     zone = grouping.zone_of_new_member(tx, caller, new.group_id, new.volume_type) or new.availability_zone
     origin = _origin(site, caller, tx, new)

@@ -18,7 +18,7 @@ from brickyard.api.request import Request
 from brickyard.core.states import A
 from brickyard.db.database import Row
 
-# microversion, field, column, who sees it: in detail, admin
+# microversion, field, column, who sees it: in detail, admin, or whom a rule of RULES allows
 # fmt: off
 FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("3.0", "id", "id", ""),
@@ -34,9 +34,9 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("3.0", "source_volid", "source_volid", ""),
     ("3.0", "user_id", "user_id", ""),
     ("3.0", "migration_status", "migration_status", "admin"),
-    ("3.0", "os-vol-mig-status-attr:migstat", "migration_status", "in detail, admin"),
-    ("3.0", "os-vol-host-attr:host", "host", "in detail, admin"),
-    ("3.0", "os-vol-tenant-attr:tenant_id", "project_id", "in detail"),
+    ("3.0", "os-vol-mig-status-attr:migstat", "migration_status", "in detail, move"),
+    ("3.0", "os-vol-host-attr:host", "host", "in detail, host"),
+    ("3.0", "os-vol-tenant-attr:tenant_id", "project_id", "in detail, tenant"),
     ("3.13", "group_id", "group_id", ""),
     ("3.63", "volume_type_id", "volume_type_id", ""),
 )
@@ -45,7 +45,7 @@ ALIKE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("3.0", "encrypted", False, ""),
     ("3.0", "replication_status", None, ""),
     ("3.0", "consistencygroup_id", None, ""),
-    ("3.0", "os-vol-mig-status-attr:name_id", None, "in detail, admin"),
+    ("3.0", "os-vol-mig-status-attr:name_id", None, "in detail, move"),
     ("3.21", "provider_id", None, "admin"),
     ("3.48", "shared_targets", False, ""),
     ("3.48", "service_uuid", None, ""),
@@ -57,6 +57,12 @@ ADDED = (*FIELDS, *ALIKE)  # all that is keyed by a microversion
 MADE = ("metadata", "links", "bootable", "multiattach", "attachments", "volume_image_metadata")
 NEEDED = ("id", "metadata", "image_metadata", "readonly", "bootable", "multiattach")  # for what is made
 # fmt: on
+RULES = {
+    "tenant": "volume_extension:volume_tenant_attribute",
+    "host": "volume_extension:volume_host_attribute",
+    "move": "volume_extension:volume_mig_status_attribute",
+    "image": "volume_extension:volume_image_metadata:show",
+}
 UNSET = msgspec.UNSET
 
 
@@ -94,7 +100,9 @@ def _shown(
 ) -> list[Any]:
     if not rows:
         return []
-    make, values = _shape(request.version, request.caller.is_admin, in_detail, rows[0]._fields)
+    audience = _audience(request, in_detail)
+    shows_image = audience.issuperset(("in detail", "image"))
+    make, values = _shape(request.version, audience, rows[0]._fields)
     before, between, after = _links(request.base)
     shown = []
     for row in rows:
@@ -110,15 +118,22 @@ def _shown(
                 "true" if bootable else "false",
                 bool(multiattach),
                 [_attachment(request, row, a) for a in attached] if attached else attached,
-                UNSET if not in_detail or not image or image == "{}" else _raw(image),
+                UNSET if not shows_image or not image or image == "{}" else _raw(image),
             )
         )
     return shown
 
 
+def _audience(request: Request, in_detail: bool) -> frozenset[str]:
+    """What the caller is, in the words of the tables."""
+    known = {"in detail": in_detail, "admin": request.caller.is_admin}
+    known |= {word: request.allows(rule) for word, rule in RULES.items()}
+    return frozenset(word for word, so in known.items() if so)
+
+
 @functools.lru_cache(maxsize=512)
 def _shape(
-    version: versions.Version, admin: bool, in_detail: bool, fields: tuple[str, ...]
+    version: versions.Version, audience: frozenset[str], fields: tuple[str, ...]
 ) -> tuple[Callable[..., Any], Callable[[Row], Any]]:
     """The type of what a caller sees; and what takes from a row with these fields those of NEEDED and the columns.
 
@@ -126,7 +141,7 @@ def _shape(
     """
 
     def sees(since: str, who: str) -> bool:
-        return versions.parse(since) <= version and (admin or "admin" not in who) and (in_detail or "detail" not in who)
+        return versions.parse(since) <= version and audience.issuperset(filter(None, who.split(", ")))
 
     columns = [(name, column) for since, name, column, who in FIELDS if sees(since, who)]
     alike = [(name, value) for since, name, value, who in ALIKE if sees(since, who)]
