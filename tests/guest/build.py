@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ PACKAGES = """
 """
 MODULES = ("virtio_pci", "virtio_blk", "ext4")
 SIZE_MIB = 3072
+KEPT_S = 86400
 
 
 def cache() -> Path:
@@ -76,7 +78,7 @@ def _build(target: Path) -> None:
         _run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", str(root), str(out / "root.img"), f"{SIZE_MIB}M")
         out.rename(target)
     for old in target.parent.iterdir():
-        if old.is_dir() and old != target and not old.name.startswith("guest-"):
+        if old.is_dir() and old != target and old.stat().st_mtime < time.time() - KEPT_S:  # other trees may use it
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -17,13 +17,13 @@ from .remote import Remote
 IN_GUEST = os.environ.get("BRICKYARD_GUEST") == "1"
 THOROUGH = os.environ.get("BRICKYARD_THOROUGH") == "1"
 HERE = Path(__file__).parent
-DYING = "test_dying_at_any_point_can_be_repeated"
-DYING_EACH_TIME = {"test_lvm.py": "create", "test_lvm_thin.py": "delete"}  # file → the verb that is not thorough
-OFTEN_INTERRUPTED = (
-    DYING,
-    "test_an_error_or_a_lost_reply_at_any_point_can_be_repeated",
-    "test_being_killed_at_any_moment_can_be_repeated",
-)
+# Tests that die, or fail, at every point of a verb → of a file, the parameter for which they run each time.
+OFTEN_INTERRUPTED = {
+    "test_dying_at_any_point_can_be_repeated": {"test_lvm.py": "create", "test_lvm_thin.py": "delete"},
+    "test_an_interrupted_close_can_be_repeated": {"test_lvm.py": "Death", "test_lvm_thin.py": "BrickError"},
+    "test_an_error_or_a_lost_reply_at_any_point_can_be_repeated": {},
+    "test_being_killed_at_any_moment_can_be_repeated": {},
+}
 ADOPTING_EACH_TIME = (
     "test_what_is_given_up_stays_and_may_be_adopted_again[True]",
     "test_strangers_are_seen_with_any_name",
@@ -63,10 +63,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _is_thorough(item: pytest.Item) -> bool:
-    """What takes minutes in an emulated guest: marked so, or the failing and dying of a contract, but for one verb."""
-    name = getattr(item, "originalname", item.name)
+    """What takes minutes: marked so, or the failing and dying of a contract, but for one parameter of each."""
+    name, _, rest = item.name.partition("[")
     if name in OFTEN_INTERRUPTED:
-        return name != DYING or item.callspec.params["verb"] != DYING_EACH_TIME.get(item.path.name)  # type: ignore[attr-defined]
+        each_time = OFTEN_INTERRUPTED[name].get(item.path.name)
+        return each_time is None or each_time not in rest.rstrip("]").split("-")
     if hasattr(AdoptionContract, name):
         return item.name not in ADOPTING_EACH_TIME
     return item.get_closest_marker("thorough") is not None

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from .reporter import MARK
-from .vm import Guest
+from .vm import Guest, user_mode
 
 GUESTS = 2
 AT_ONCE = 12  # few enough that both guests end at about the same time; each start of pytest costs some seconds
@@ -47,16 +48,19 @@ class Remote:
         self.reports: dict[str, list[pytest.TestReport]] = {}
         self.failed: dict[str, str] = {}  # node id → why there will be no more reports
         self.came = threading.Condition()
-        self.files: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
-        self.guests: list[Guest] = []
+        self.files: queue.SimpleQueue[tuple[list[str], bool]] = queue.SimpleQueue()
+        self.guests: list[Guest | user_mode.Guest] = []
         self.room = tempfile.TemporaryDirectory(prefix="brickyard-guests-")
-        by_file: dict[str, list[str]] = {}
+        by_file: dict[tuple[str, bool], list[str]] = {}
+        quick = os.environ.get("BRICKYARD_GUEST_KERNEL") == "user"
         for item in items:
-            by_file.setdefault(item.nodeid.partition("::")[0], []).append(item.nodeid)
-        for node_ids in by_file.values():
+            emulated = not quick or item.get_closest_marker("emulated") is not None
+            by_file.setdefault((item.nodeid.partition("::")[0], emulated), []).append(item.nodeid)
+        for (_, emulated), node_ids in sorted(by_file.items(), key=lambda file: not file[0][1]):  # the slowest first
             for start in range(0, len(node_ids), AT_ONCE):
-                self.files.put(node_ids[start : start + AT_ONCE])
+                self.files.put((node_ids[start : start + AT_ONCE], emulated))
         self.workers = [threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(GUESTS)]
+        self.trying, self.works = threading.Lock(), None  # whether kernels in user mode run here; nobody knows yet
         self.started = False
         self.stopping = threading.Event()
 
@@ -64,6 +68,7 @@ class Remote:
         """Wait for all reports of one test."""
         if not self.started:
             self.started = True
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # pytest ends in order then, and so do the guests
             for worker in self.workers:
                 worker.start()
         with self.came:
@@ -75,6 +80,8 @@ class Remote:
         self.stopping.set()  # a worker whose guest ends would boot another one
         for guest in list(self.guests):
             guest.stop()
+        for worker in self.workers if self.started else []:
+            worker.join(30)  # it removes what its guest has left in memory
         self.room.cleanup()
 
     def _is_whole(self, node_id: str) -> bool:
@@ -84,13 +91,13 @@ class Remote:
     def _work(self, number: int) -> None:
         while not self.stopping.is_set():
             try:
-                node_ids = self.files.get_nowait()
+                node_ids, emulated = self.files.get_nowait()
             except queue.Empty:
                 break
             printed: list[str] = []
             why = "the test was not run in the guest"
             try:
-                with self._guest(number) as guest:
+                with self._guest(number, emulated=emulated) as guest:
                     guest.run([*PYTEST, *node_ids], self._reader(printed), env=_environment(), timeout_s=FILE_S)
             except Exception as error:  # whatever it is, nobody may wait for ever
                 why = f"{type(error).__name__}: {error}"
@@ -100,15 +107,25 @@ class Remote:
                 self.came.notify_all()
 
     @contextlib.contextmanager
-    def _guest(self, number: int) -> Iterator[Guest]:
+    def _guest(self, number: int, *, emulated: bool) -> Iterator[Guest | user_mode.Guest]:
         place = tempfile.mkdtemp(prefix=f"{number}-", dir=self.room.name)  # what the last one leaves is not in the way
-        guest = Guest.boot(Path(place, "guest"), disks=8, memory_mib=2048)
+        guest: Guest | user_mode.Guest
+        if emulated or not self._user_mode_works():
+            guest = Guest.boot(Path(place, "guest"), disks=8, memory_mib=2048)
+        else:
+            guest = user_mode.Guest(disks=8, memory_mib=2048)
         self.guests.append(guest)
         try:
             yield guest
         finally:
             guest.stop()
             self.guests.remove(guest)
+
+    def _user_mode_works(self) -> bool:
+        with self.trying:
+            if self.works is None:
+                self.works = user_mode.works()
+            return self.works
 
     def _reader(self, printed: list[str]) -> Any:
         rest = ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.emulated]
 
 
 def test_disks_are_empty_and_writable(disks: Callable[[int], list[str]]) -> None:

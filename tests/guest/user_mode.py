@@ -15,18 +15,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import build
 
 PACKAGE = "user-mode-linux"
 MODULES = "loop dm_mod dm_log_writes dm_snapshot dm_thin_pool dm_raid"
+ROOM_BYTES = 8 * 1024**3
 
 # The first program of all: it stands in a directory of this machine, and goes on in the guest's root.
 FIRST = """\
 #!/bin/busybox sh
-busybox mount -t ext4 /dev/ubda /root
+busybox mount -t ext4 -o noinit_itable /dev/ubda /root
 busybox mkdir -p /root/lib/modules
 busybox mount -t hostfs -o {modules} none /root/lib/modules
 busybox mount -t hostfs -o {room} none /root/mnt
@@ -45,6 +47,8 @@ mount -t devpts devpts /dev/pts
 mount -t hostfs -o ro,{project} none {project}
 ip link set lo up
 dmesg -n 1
+mkdir -p /run/udev/rules.d
+cp /mnt/60-ubd.rules /run/udev/rules.d
 /lib/systemd/systemd-udevd --daemon
 modprobe -a {wanted}
 udevadm trigger --action=add
@@ -55,6 +59,12 @@ env {command} </dev/null >/dev/tty0 2>&1
 echo $? > /mnt/status
 sync
 exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321FEDC)'
+"""
+# A disk is called by its serial as those of the emulated guest are.
+RULES = """\
+KERNEL!="ubd[a-z]", GOTO="end"
+ATTR{serial}=="disk?*", ENV{ID_SERIAL}="$attr{serial}", SYMLINK+="disk/by-id/virtio-$attr{serial}"
+LABEL="end"
 """
 
 
@@ -79,45 +89,80 @@ def kernel() -> Path:
     return target
 
 
-def run(command: Sequence[str], *, disks: int, disk_mib: int, memory_mib: int) -> int:
-    """Boot, run, end. What the command prints comes out of this process; its exit status."""
-    image, found = build.built(), kernel()
-    # Its memory and its disks are files, which nobody needs when it has ended.
-    with tempfile.TemporaryDirectory(prefix="brickyard-um-", dir="/dev/shm") as directory:
-        room = Path(directory)
+class Guest:
+    """One run of a command: it boots, runs, ends. Its memory and its disks are files, which nobody needs afterwards."""
+
+    def __init__(self, *, disks: int = 4, disk_mib: int = 1024, memory_mib: int = 1536) -> None:
+        self.disks, self.disk_mib, self.memory_mib = disks, disk_mib, memory_mib
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(
+        self, argv: Sequence[str], out: Callable[[str], object], *, env: dict[str, str] | None = None, timeout_s: int
+    ) -> int:
+        """Run a command in the tree's directory, as root; `out` gets what it prints. Its exit status, 1 if it has none.
+        All of it is one group of processes: the kernel, and one for each program in it."""
+        with tempfile.TemporaryDirectory(prefix="brickyard-um-", dir=_quickest()) as directory:
+            room, environ = Path(directory), {**os.environ, "TMPDIR": directory}
+            kernel_argv = self._argv(room, [*(f"{name}={value}" for name, value in (env or {}).items()), *argv])
+            self.process = subprocess.Popen(
+                kernel_argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=environ, text=True, errors="replace", start_new_session=True,
+            )  # fmt: skip
+            late = threading.Timer(timeout_s, self.stop)
+            late.start()
+            try:
+                assert self.process.stdout is not None
+                for line in self.process.stdout:
+                    out(line)
+                self.process.wait()
+            finally:
+                late.cancel()
+                self.stop()
+            with contextlib.suppress(OSError, ValueError):
+                return int((room / "status").read_text())
+        out("guest: it ended while the command ran\n")
+        return 1
+
+    def stop(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def _argv(self, room: Path, command: Sequence[str]) -> list[str]:
+        image, found = build.built(), kernel()
         first = room / "first"
         for place in ("bin", "dev", "root"):
             (first / place).mkdir(parents=True)
         shutil.copy("/bin/busybox", first / "bin")
         (first / "init").write_text(FIRST.format(modules=found / "modules", room=room))
         (first / "init").chmod(0o755)
-        own = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("BRICKYARD_")]
-        words = {"project": build.PROJECT, "wanted": MODULES, "command": shlex.join([*own, *command])}
+        words = {"project": build.PROJECT, "wanted": MODULES, "command": shlex.join(command)}
+        (room / "60-ubd.rules").write_text(RULES)
         (room / "second").write_text(SECOND.format(**words))
-        argv = [str(found / "linux"), f"mem={memory_mib}M", f"uml_dir={room}", "con=null", "con0=null,fd:1", "quiet"]
-        argv += ["root=/dev/root", "rootfstype=hostfs", f"rootflags={first}", "rw", "init=/init"]
-        argv += [f"ubd0={room / 'changes'},{image / 'root.img'}"]
-        for number in range(1, disks + 1):
+        argv = [str(found / "linux"), f"mem={self.memory_mib}M", f"uml_dir={room}", "con=null", "con0=null,fd:1"]
+        argv += ["quiet", "root=/dev/root", "rootfstype=hostfs", f"rootflags={first}", "rw", "init=/init"]
+        argv += [f"ubd0c={room / 'changes'},{image / 'root.img'}"]  # c: others read it as well
+        for number in range(1, self.disks + 1):
             with open(room / f"disk{number}", "wb") as file:
-                file.truncate(disk_mib * 1024 * 1024)
-            argv.append(f"ubd{number}={room / f'disk{number}'}")
-        _until_it_ends(argv, directory)
-        with contextlib.suppress(OSError, ValueError):
-            return int((room / "status").read_text())
-    print("guest: it ended while the command ran", file=sys.stderr)
-    return 1
+                file.truncate(self.disk_mib * 1024 * 1024)
+            argv.append(f"ubd{number}={room / f'disk{number}'},,disk{number}")
+        return argv
 
 
-def _until_it_ends(argv: Sequence[str], directory: str) -> None:
-    """All of it is one group of processes: the kernel, and one for each program in it."""
-    environ = {**os.environ, "TMPDIR": directory}
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environ, start_new_session=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def _quickest() -> str | None:
+    """Where its memory and its disks lie: in memory, if there is as much as two of them may take."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage("/dev/shm").free >= ROOM_BYTES:
+            return "/dev/shm"
+    return None
+
+
+def works() -> bool:
+    """Whether such a kernel runs here: it needs ptrace, and memory from which programs may be run."""
     try:
-        process.wait()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        return Guest(disks=1, disk_mib=16, memory_mib=256).run(["true"], lambda _: None, timeout_s=120) == 0
+    except (OSError, SystemExit):
+        return False
 
 
 def _run(*argv: str, cwd: str | None = None) -> None:

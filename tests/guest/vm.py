@@ -155,7 +155,10 @@ def main(arguments: list[str]) -> int:
         print(build.built())
         return 0
     if given.verb == "um":
-        return user_mode.run(command, disks=given.disks, disk_mib=given.disk_mib, memory_mib=given.memory)
+        own = {name: value for name, value in os.environ.items() if name.startswith("BRICKYARD_")}
+        quick = user_mode.Guest(disks=given.disks, disk_mib=given.disk_mib, memory_mib=given.memory)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        return quick.run(command, lambda text: print(text, end="", flush=True), env=own, timeout_s=given.timeout)
     directory = ROOM / given.name
     if given.verb in ("run", "start"):
         if directory.exists():
