@@ -64,13 +64,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _is_thorough(item: pytest.Item) -> bool:
     """What takes minutes: marked so, or the failing and dying of a contract, but for one parameter of each."""
+    if item.get_closest_marker("thorough") is not None:
+        return True
     name, _, rest = item.name.partition("[")
     if name in OFTEN_INTERRUPTED:
         each_time = OFTEN_INTERRUPTED[name].get(item.path.name)
         return each_time is None or each_time not in rest.rstrip("]").split("-")
-    if hasattr(AdoptionContract, name):
-        return item.name not in ADOPTING_EACH_TIME
-    return item.get_closest_marker("thorough") is not None
+    return hasattr(AdoptionContract, name) and item.name not in ADOPTING_EACH_TIME
 
 
 @pytest.hookimpl(tryfirst=True)
