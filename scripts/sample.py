@@ -21,6 +21,8 @@ SECTIONS = {
     "database": "Read by the control plane only: no host needs to know it.",
     "keystone_authtoken": "The identity service: read by the control plane only, with auth_strategy = keystone.",
     "nova": "The compute service, where there is one: read by the control plane only, with auth_strategy = keystone.",
+    "cors": "Browsers: read by the control plane only.",
+    "oslo_middleware": "Proxies: read by the control plane only.",
     "oslo_policy": "Read by the control plane only.",
     "host": "This machine: where it stands, and what it gives to instances.",
 }

@@ -130,6 +130,8 @@ def _service(read: Files) -> settings.Service:
         project_id_regex=default("project_id_regex"),
         auth_strategy=strategy,
         keystone={name: read.value(options.KEYSTONE, name) for name in options.of_section(options.KEYSTONE)},
+        cors=_cors(read),
+        proxy_headers=read.value("oslo_middleware", "enable_proxy_headers_parsing"),
         compute=settings.Compute(*(read.value("nova", name) for name in ("interface", "region_name", "cafile"))),
         no_snapshot_gb_quota=default("no_snapshot_gb_quota"),
         quotas={name: default(options.quota_option(name)) for name in settings.QUOTAS},
@@ -143,6 +145,20 @@ def _service(read: Files) -> settings.Service:
         flow_lease_s=default("flow_lease"),
         receipt_retention_days=default("receipt_retention_days"),
         image_max_bytes=default("image_max_gigabytes") * GIB,
+    )
+
+
+def _cors(read: Files) -> settings.Cors:
+    def words(name: str) -> tuple[str, ...]:
+        return tuple(read.value("cors", name) or ())
+
+    return settings.Cors(
+        allowed_origins=words("allowed_origin"),
+        allow_credentials=read.value("cors", "allow_credentials"),
+        expose_headers=words("expose_headers"),
+        allow_methods=words("allow_methods"),
+        allow_headers=words("allow_headers"),
+        max_age_s=read.value("cors", "max_age"),
     )
 
 

@@ -33,6 +33,7 @@ KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
     "regex": lambda option: options.regex,
     "database": lambda option: options.database_url,
     "broker": lambda option: options.broker_url,
+    "origins": lambda option: options.origins,
 }
 
 

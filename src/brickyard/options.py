@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from brickyard.core import settings
 
 DEFAULT, BACKEND, KEYSTONE = "DEFAULT", "BACKEND", "keystone_authtoken"
+ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 DATABASE = re.compile(r"sqlite:////.+|(postgresql\+psycopg|(mysql|mariadb)\+pymysql)://[^/]*/.+")
 
 
@@ -46,6 +47,7 @@ class Option:
             "port": "a port from 1 to 65535",
             "json": "a JSON object",
             "regex": "a regular expression",
+            "origins": "* or https://host:port, with commas between them",
             "broker": "rabbit://user:password@host:port/vhost",
             "database": "sqlite:////absolute/path, postgresql+psycopg://user:password@host/name or "
             "mysql+pymysql://user:password@host/name",
@@ -104,6 +106,14 @@ def broker_url(text: str) -> tuple[tuple[str, ...], str, str, str]:
             raise ValueError("not a server")
         servers.append(f"{found[1]}:{found[2] or 5672}")
     return tuple(servers), user or "guest", password or "guest", unquote(parts.path.removeprefix("/")) or "/"
+
+
+def origins(text: str) -> list[str]:
+    """Origins as browsers send them: scheme and host, and the port unless it is the scheme's own."""
+    found = [one.strip() for one in text.split(",") if one.strip()]
+    if not all(one == "*" or ORIGIN.fullmatch(one) for one in found):
+        raise ValueError("not origins")
+    return found
 
 
 def without_password(text: str) -> str:
@@ -187,6 +197,13 @@ TABLE: tuple[Option, ...] = (
     Option("nova", "interface", "choice", "public", "Which compute endpoint of the catalog is asked whether a server uses a volume.", choices=("public", "internal", "admin")),
     Option("nova", "region_name", "text", None, "In which region. Default: the first of the catalog."),
     Option("nova", "cafile", "text", None, "Certificates of the authorities that may have signed its. Default: those that the machine trusts."),
+    Option("cors", "allowed_origin", "origins", None, "Pages whose scripts may call the API from a browser, a dashboard for example: https://host:port with commas between them; * for all. Default: none."),
+    Option("cors", "allow_credentials", "flag", "true", "Whether the browser may send its cookies and certificates to the API. Not with *."),
+    Option("cors", "expose_headers", "list", "X-OpenStack-Request-ID,OpenStack-API-Version", "Headers of answers that such scripts may read."),
+    Option("cors", "max_age", "number", "3600", "Seconds for which a browser may remember what is allowed.", minimum=0),
+    Option("cors", "allow_methods", "list", "GET,PUT,POST,DELETE,PATCH,HEAD", "Methods that they may use."),
+    Option("cors", "allow_headers", "list", "X-Auth-Token,X-OpenStack-Request-ID,OpenStack-API-Version", "Headers that they may send."),
+    Option("oslo_middleware", "enable_proxy_headers_parsing", "flag", "false", "Whether Forwarded and X-Forwarded-Proto, -Host, -Port and -Prefix are believed, for links in answers. Only where nobody reaches the API but through a proxy that sets them."),
     Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults, see docs/reference/policy.md. It is read at the start."),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
     Option("host", "vcpus", "number", None, "Virtual processors for instances. Default: the machine's, less a sixteenth from eight up.", minimum=0),

@@ -198,6 +198,7 @@ def test_the_table_has_the_options_that_the_driver_takes(driver: str) -> None:
         ("[DEFAULT]\nservice_down_time = 5\n", ["service_down_time", "report_interval"]),
         ("[database]\nconnection = mysql://u:secret@h/x\n", ["connection", "mysql", "sqlite:////absolute/path"]),
         ("[DEFAULT]\nauth_strategy = keystone\n", ["[keystone_authtoken]", "auth_url is missing"]),
+        ("[cors]\nallowed_origin = dashboard.example\n", ["[cors] allowed_origin", "https://host:port"]),
         ("[keystone_authtoken]\ninsecure = perhaps\n", ["[keystone_authtoken] insecure", "true or false"]),
         ("[oslo_policy]\npolicy_file = /no/such/file\n", ["policy_file", "/no/such/file"]),
         ("[host]\nlabels = zone\n", ["labels", "name=value"]),

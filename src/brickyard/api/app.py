@@ -16,7 +16,7 @@ from typing import Any
 import falcon
 import msgspec
 
-from brickyard.api import auth, faults, own, routes, validation, versions
+from brickyard.api import auth, cors, faults, own, proxies, routes, validation, versions
 from brickyard.api.request import Reply, Request
 from brickyard.core import clock, errors, trace
 from brickyard.service.site import Caller, Site
@@ -38,7 +38,8 @@ def create_app(site: Site) -> Callable[..., Any]:
     for prefix, table in (("/v3", routes.ROUTES), ("", own.ROUTES)):
         for path in dict.fromkeys(route.path for route in table):
             app.add_route(prefix + path, _resource(site, [route for route in table if route.path == path]))
-    return app
+    wrapped: Callable[..., Any] = proxies.forwarded(app) if site.settings.proxy_headers else app
+    return cors.allowing(wrapped, site.settings.cors) if site.settings.cors.allowed_origins else wrapped
 
 
 class Around:

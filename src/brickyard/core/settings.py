@@ -105,6 +105,18 @@ class Agents:
 
 
 @dataclass(frozen=True, slots=True)
+class Cors:
+    """Which pages' scripts may call the API from a browser, and what they may send and read."""
+
+    allowed_origins: tuple[str, ...] = ()  # none: none may; "*": all, without the browser's credentials
+    allow_credentials: bool = True
+    expose_headers: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    max_age_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
 class Compute:
     """How the compute service is found in a caller's catalog. `interface`: public | internal | admin."""
 
@@ -126,6 +138,8 @@ class Service:
     auth_strategy: str = "none"  # none | token | keystone
     keystone: Mapping[str, Any] = field(default_factory=dict, repr=False)  # options of keystonemiddleware, by name
     compute: Compute = Compute()
+    cors: Cors = Cors()
+    proxy_headers: bool = False  # whether a proxy in front is believed what it says of a request
     no_snapshot_gb_quota: bool = False
     quotas: Mapping[str, int] = field(default_factory=lambda: dict(QUOTAS))
     policy_file: Path | None = None
