@@ -100,7 +100,7 @@ def two(directory: Path) -> Iterator[Projects]:
     ):
         with site.db.begin() as tx:
             for caller in CALLERS:
-                tokens.insert(tx, caller.token, user_id=caller.project, project_id=caller.project, roles=[caller.role])
+                tokens.insert(tx, caller.token, user_id=caller.role, project_id=caller.project, roles=[caller.role])
         projects = Projects(site, client)
         boss = CALLERS[0]
         projects.make(boss, "/types", {"volume_type": {"name": "plain"}})
