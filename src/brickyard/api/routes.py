@@ -274,6 +274,7 @@ TYPE_ACTIONS = {
 }
 ENCRYPTION = f"{EXT}:volume_type_encryption"
 QOS = f"{EXT}:qos_specs_manage"
+TYPES, GROUPED = types.KINDS, group_types.KINDS
 KINDS, ITS_SPECS = "group:group_types", "/group_types/{id}/group_specs"
 SPECS_CREATE, SPEC_UPDATE = group_type_schemas.SPECS_CREATE, group_type_schemas.SPEC_UPDATE
 REASON = service_schemas.DISABLE_WITH_REASON
@@ -282,15 +283,15 @@ ROUTES += (
     Route("GET", "/types", types.index, f"{EXT}:type_get_all"),
     Route("POST", "/types", types.create, f"{EXT}:type_create", body=type_schemas.CREATE),
     Route("GET", "/types/{id}", types.show, f"{EXT}:type_get"),  # `default` in place of an id: the default type
-    Route("PUT", "/types/{id}", types.update, f"{EXT}:type_update", body=type_schemas.UPDATE),
-    Route("DELETE", "/types/{id}", types.delete, f"{EXT}:type_delete"),
+    Route("PUT", "/types/{id}", TYPES.update, f"{EXT}:type_update", body=type_schemas.UPDATE),
+    Route("DELETE", "/types/{id}", TYPES.delete, f"{EXT}:type_delete"),
     Route("POST", "/types/{id}/action", actions.dispatcher(TYPE_ACTIONS)),
     Route("GET", "/types/{id}/os-volume-type-access", types.access, f"{EXT}:volume_type_access:get_all_for_type"),
-    Route("GET", "/types/{id}/extra_specs", types.specs, f"{SPECS}:index"),
-    Route("POST", "/types/{id}/extra_specs", types.create_specs, f"{SPECS}:create", body=type_schemas.SPECS_CREATE),
-    Route("GET", "/types/{id}/extra_specs/{key}", types.spec, f"{SPECS}:show"),
-    Route("PUT", "/types/{id}/extra_specs/{key}", types.update_spec, f"{SPECS}:update", body=type_schemas.SPEC_UPDATE),
-    Route("DELETE", "/types/{id}/extra_specs/{key}", types.delete_spec, f"{SPECS}:delete"),
+    Route("GET", "/types/{id}/extra_specs", TYPES.specs, f"{SPECS}:index"),
+    Route("POST", "/types/{id}/extra_specs", TYPES.create_specs, f"{SPECS}:create", body=type_schemas.SPECS_CREATE),
+    Route("GET", "/types/{id}/extra_specs/{key}", TYPES.spec, f"{SPECS}:show"),
+    Route("PUT", "/types/{id}/extra_specs/{key}", TYPES.update_spec, f"{SPECS}:update", body=type_schemas.SPEC_UPDATE),
+    Route("DELETE", "/types/{id}/extra_specs/{key}", TYPES.delete_spec, f"{SPECS}:delete"),
     Route("GET", "/types/{id}/encryption", encryptions.show, f"{ENCRYPTION}:get"),
     Route("POST", "/types/{id}/encryption", encryptions.create, f"{ENCRYPTION}:create", body=encryption_schemas.CREATE),
     Route("GET", "/types/{id}/encryption/{key}", encryptions.show_key, f"{ENCRYPTION}:get"),
@@ -328,13 +329,13 @@ ROUTES += (
     Route("GET", "/group_types", group_types.index, since="3.11"),
     Route("POST", "/group_types", group_types.create, f"{KINDS}:create", "3.11", group_type_schemas.CREATE),
     Route("GET", "/group_types/{id}", group_types.show, since="3.11"),
-    Route("PUT", "/group_types/{id}", group_types.update, f"{KINDS}:update", "3.11", group_type_schemas.UPDATE),
-    Route("DELETE", "/group_types/{id}", group_types.delete, f"{KINDS}:delete", "3.11"),
-    Route("GET", ITS_SPECS, group_types.specs, f"{KINDS}_specs:get_all", "3.11"),
-    Route("POST", ITS_SPECS, group_types.create_specs, f"{KINDS}_specs:create", "3.11", SPECS_CREATE),
-    Route("GET", ITS_SPECS + "/{key}", group_types.spec, f"{KINDS}_specs:get", "3.11"),
-    Route("PUT", ITS_SPECS + "/{key}", group_types.update_spec, f"{KINDS}_specs:update", "3.11", SPEC_UPDATE),
-    Route("DELETE", ITS_SPECS + "/{key}", group_types.delete_spec, f"{KINDS}_specs:delete", "3.11"),
+    Route("PUT", "/group_types/{id}", GROUPED.update, f"{KINDS}:update", "3.11", group_type_schemas.UPDATE),
+    Route("DELETE", "/group_types/{id}", GROUPED.delete, f"{KINDS}:delete", "3.11"),
+    Route("GET", ITS_SPECS, GROUPED.specs, f"{KINDS}_specs:get_all", "3.11"),
+    Route("POST", ITS_SPECS, GROUPED.create_specs, f"{KINDS}_specs:create", "3.11", SPECS_CREATE),
+    Route("GET", ITS_SPECS + "/{key}", GROUPED.spec, f"{KINDS}_specs:get", "3.11"),
+    Route("PUT", ITS_SPECS + "/{key}", GROUPED.update_spec, f"{KINDS}_specs:update", "3.11", SPEC_UPDATE),
+    Route("DELETE", ITS_SPECS + "/{key}", GROUPED.delete_spec, f"{KINDS}_specs:delete", "3.11"),
     # quotas and limits
     Route("GET", "/os-quota-sets/{id}", quotas.show),
     Route("GET", "/os-quota-sets/{id}/defaults", quotas.defaults),

@@ -40,3 +40,23 @@ def status_in(enum: type) -> sa.CheckConstraint:
     """The statuses of a table, as core/states.py lists them."""
     allowed = ", ".join(f"'{s}'" for s in enum)  # type: ignore[attr-defined]
     return sa.CheckConstraint(f"status IN ({allowed})", name="status")
+
+
+def owner() -> tuple[sa.Column[str], sa.Column[str]]:
+    """Whose it is: the project, and the user who asked for it."""
+    return sa.Column("project_id", NAME, nullable=False), sa.Column("user_id", NAME, nullable=False)
+
+
+def named() -> tuple[sa.Column[str], sa.Column[str]]:
+    """What its owner calls it."""
+    return sa.Column("name", NAME), sa.Column("description", NAME)
+
+
+def status() -> tuple[sa.Column[str], sa.Column[str]]:
+    """The status, and the one in which a running action found it."""
+    return sa.Column("before", STATUS), sa.Column("status", STATUS, nullable=False)
+
+
+def by_project(table: str) -> sa.Index:
+    """What lists of a project are read by."""
+    return sa.Index(f"ix_{table}_project_id_created_at", "project_id", "created_at", "id")

@@ -7,23 +7,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import clock
-from brickyard.core.states import G, V
-from brickyard.db import listing, schema, store
+from brickyard.db import listing, owned, schema
 from brickyard.db.database import Row, Tx
 
 groups, volumes = schema.groups, schema.volumes
 
 
 def insert(tx: Tx, **values: Any) -> None:
-    tx.execute(sa.insert(groups), {"created_at": clock.stamp(), **values})
+    owned.insert(tx, groups, **values)
 
 
 def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     """One group; None if it is not there, or not the project's (None: any project's)."""
-    statement = sa.select(groups).where(groups.c.id == id)
-    if project_id is not None:
-        statement = statement.where(groups.c.project_id == project_id)
-    return tx.execute(statement).one_or_none()
+    return owned.find(tx, groups, id, project_id)
 
 
 def list_(tx: Tx, query: listing.Query) -> list[Row]:
@@ -54,16 +50,5 @@ def has_snapshots(tx: Tx, id: str) -> bool:
 
 
 def settle(tx: Tx, id: str | None) -> None:
-    """End what a group waits for, if this was the last of its volumes that was being created or deleted. Nothing for a
-    group that waits for nothing; None: the volume is in no group."""
-    if id is None:
-        return
-    store.hold(tx, "group", id)  # of several that end at the same time one is the last
-    status = tx.scalar(sa.select(groups.c.status).where(groups.c.id == id))
-    if status not in (G.CREATING, G.DELETING):
-        return
-    found = set(tx.scalars(sa.select(volumes.c.status).where(volumes.c.group_id == id)))
-    if status == G.CREATING and V.CREATING not in found:
-        store.end(tx, "group", id, "create", ok=V.ERROR not in found)
-    elif status == G.DELETING and V.DELETING not in found:
-        store.end(tx, "group", id, "delete", ok=not found)
+    """End what a group waits for, if this was the last of its volumes that was being created or deleted."""
+    owned.settle(tx, "group", groups, id, sa.select(volumes.c.status).where(volumes.c.group_id == id))

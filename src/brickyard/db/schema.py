@@ -9,7 +9,21 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from brickyard.core import states
-from brickyard.db.columns import NAME, STATUS, TIME, UUID, count, flag, key, status_in, times
+from brickyard.db.columns import (
+    NAME,
+    STATUS,
+    TIME,
+    UUID,
+    by_project,
+    count,
+    flag,
+    key,
+    named,
+    owner,
+    status,
+    status_in,
+    times,
+)
 from brickyard.db.columns import metadata as metadata
 from brickyard.db.schema_groups import group_snapshots as group_snapshots
 from brickyard.db.schema_groups import group_types as group_types
@@ -145,14 +159,11 @@ volumes = sa.Table(
     "volumes",
     metadata,
     key(),
-    sa.Column("project_id", NAME, nullable=False),
-    sa.Column("user_id", NAME, nullable=False),
-    sa.Column("name", NAME),
-    sa.Column("description", NAME),
+    *owner(),
+    *named(),
     sa.Column("size_gib", sa.Integer, nullable=False),
     sa.Column("target_gib", sa.Integer),  # the size that a running extend makes it; the quota counts it already
-    sa.Column("before", STATUS),
-    sa.Column("status", STATUS, nullable=False),
+    *status(),
     sa.Column("migration_status", STATUS),  # of its latest move; null: it was never moved
     sa.Column("availability_zone", NAME),
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
@@ -171,7 +182,7 @@ volumes = sa.Table(
     sa.Column("fault", sa.Text),
     *times(),
     status_in(states.V),
-    sa.Index("ix_volumes_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("volumes"),
     sa.Index("ix_volumes_created_at", "created_at", "id"),
 )
 
@@ -180,13 +191,10 @@ snapshots = sa.Table(
     metadata,
     key(),
     sa.Column("volume_id", UUID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
-    sa.Column("project_id", NAME, nullable=False),
-    sa.Column("user_id", NAME, nullable=False),
-    sa.Column("name", NAME),
-    sa.Column("description", NAME),
+    *owner(),
+    *named(),
     sa.Column("size_gib", sa.Integer, nullable=False),
-    sa.Column("before", STATUS),
-    sa.Column("status", STATUS, nullable=False),
+    *status(),
     sa.Column("progress", sa.Integer, nullable=False, server_default="0"),
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), index=True),
     sa.Column("volume_type_id", UUID),
@@ -195,7 +203,7 @@ snapshots = sa.Table(
     sa.Column("fault", sa.Text),
     *times(),
     status_in(states.S),
-    sa.Index("ix_snapshots_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("snapshots"),
 )
 
 # A volume that its project offers to whoever has the key; gone when it is accepted.
@@ -210,7 +218,7 @@ transfers = sa.Table(
     sa.Column("salt", sa.String(32), nullable=False),
     sa.Column("key_hash", sa.String(64), nullable=False),
     *times(),
-    sa.Index("ix_transfers_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("transfers"),
 )
 
 attachments = sa.Table(
@@ -219,8 +227,7 @@ attachments = sa.Table(
     key(),
     sa.Column("volume_id", UUID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
     sa.Column("instance_uuid", UUID, index=True),
-    sa.Column("before", STATUS),
-    sa.Column("status", STATUS, nullable=False),
+    *status(),
     sa.Column("mode", sa.String(4)),
     sa.Column("mountpoint", NAME),
     sa.Column("attached_host", NAME),
@@ -245,7 +252,7 @@ messages = sa.Table(
     sa.Column("resource_uuid", UUID),
     sa.Column("guaranteed_until", TIME, nullable=False, index=True),
     *times(),
-    sa.Index("ix_messages_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("messages"),
 )
 
 # instances -------------------------------------------------------------------------------------------------------
@@ -287,10 +294,8 @@ instances = sa.Table(
     metadata,
     key(),
     sa.Column("name", NAME, nullable=False),
-    sa.Column("project_id", NAME, nullable=False),
-    sa.Column("user_id", NAME, nullable=False),
-    sa.Column("before", STATUS),
-    sa.Column("status", STATUS, nullable=False),
+    *owner(),
+    *status(),
     sa.Column("host_id", UUID, sa.ForeignKey("hosts.id"), index=True),
     sa.Column("root_pool_id", UUID, sa.ForeignKey("pools.id")),
     sa.Column("root_gib", sa.Integer, nullable=False, server_default="0"),
@@ -303,7 +308,7 @@ instances = sa.Table(
     sa.Column("fault", sa.Text),
     *times(),
     status_in(states.I),
-    sa.Index("ix_instances_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("instances"),
 )
 
 # work ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from brickyard.core import states
-from brickyard.db.columns import NAME, STATUS, UUID, flag, key, metadata, status_in, times
+from brickyard.db.columns import NAME, UUID, by_project, flag, key, metadata, named, owner, status, status_in, times
 
 group_types = sa.Table(
     "group_types",
@@ -23,12 +23,9 @@ groups = sa.Table(
     "groups",
     metadata,
     key(),
-    sa.Column("project_id", NAME, nullable=False),
-    sa.Column("user_id", NAME, nullable=False),
-    sa.Column("name", NAME),
-    sa.Column("description", NAME),
-    sa.Column("before", STATUS),
-    sa.Column("status", STATUS, nullable=False),
+    *owner(),
+    *named(),
+    *status(),
     sa.Column("availability_zone", NAME),
     sa.Column("group_type_id", UUID, sa.ForeignKey("group_types.id"), nullable=False, index=True),
     sa.Column("volume_type_ids", sa.JSON, nullable=False),  # the types that its volumes may have
@@ -36,22 +33,19 @@ groups = sa.Table(
     sa.Column("source_group_id", UUID),
     *times(),
     status_in(states.G),
-    sa.Index("ix_groups_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("groups"),
 )
 
 group_snapshots = sa.Table(
     "group_snapshots",
     metadata,
     key(),
-    sa.Column("project_id", NAME, nullable=False),
-    sa.Column("user_id", NAME, nullable=False),
+    *owner(),
     sa.Column("group_id", UUID, sa.ForeignKey("groups.id"), nullable=False, index=True),
     sa.Column("group_type_id", UUID, nullable=False),
-    sa.Column("name", NAME),
-    sa.Column("description", NAME),
-    sa.Column("before", STATUS),
-    sa.Column("status", STATUS, nullable=False),
+    *named(),
+    *status(),
     *times(),
     status_in(states.G),
-    sa.Index("ix_group_snapshots_project_id_created_at", "project_id", "created_at", "id"),
+    by_project("group_snapshots"),
 )

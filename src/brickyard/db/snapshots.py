@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import clock
-from brickyard.db import listing, schema
+from brickyard.db import listing, owned, schema
 from brickyard.db.database import Row, Tx
 
 snapshots = schema.snapshots
@@ -18,15 +18,12 @@ WIDE = sa.select(snapshots, schema.pools.c.name.label("host")).outerjoin(
 
 
 def insert(tx: Tx, **values: Any) -> None:
-    tx.execute(sa.insert(snapshots).values(created_at=clock.stamp(), **values))
+    owned.insert(tx, snapshots, **values)
 
 
 def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     """One snapshot; None if it is not there, or not the project's (None: any project's)."""
-    statement = WIDE.where(snapshots.c.id == id)
-    if project_id is not None:
-        statement = statement.where(snapshots.c.project_id == project_id)
-    return tx.execute(statement).one_or_none()
+    return owned.find(tx, snapshots, id, project_id, WIDE)
 
 
 def list_(tx: Tx, query: listing.Query) -> list[Row]:

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from brickyard.core import clock
-from brickyard.db import listing, schema
+from brickyard.db import listing, owned, schema
 from brickyard.db.database import Row, Tx
 
 transfers = schema.transfers
@@ -17,15 +16,12 @@ SHOWN = cast(sa.Table, sa.select(*(c for c in transfers.c if c.name not in SECRE
 
 
 def insert(tx: Tx, **values: Any) -> None:
-    tx.execute(sa.insert(transfers).values(created_at=clock.stamp(), **values))
+    owned.insert(tx, transfers, **values)
 
 
 def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     """One transfer; None if it is not there, or not offered by the project (None: by any)."""
-    statement = sa.select(transfers).where(transfers.c.id == id)
-    if project_id is not None:
-        statement = statement.where(transfers.c.project_id == project_id)
-    return tx.execute(statement).one_or_none()
+    return owned.find(tx, transfers, id, project_id)
 
 
 def list_(tx: Tx, query: listing.Query) -> list[Row]:

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 from brickyard.api import listings
+from brickyard.api.handlers.kinds import Kinds
 from brickyard.api.request import Reply, Request, boolean
 from brickyard.api.views import types as views
-from brickyard.core import errors
 from brickyard.db import types as rows
 from brickyard.db.listing import Query
 from brickyard.service import types
@@ -66,57 +66,13 @@ def show(request: Request, id: str) -> Reply:
     return Reply(200, {"volume_type": views.shown(request, row)})
 
 
-def update(request: Request, id: str) -> Reply:
-    body = request.body["volume_type"]
-    values = {key: body[key] for key in ("name", "description", "is_public") if body.get(key) is not None}
-    if not values:
-        raise errors.Invalid("Specify volume type name, description, is_public or a combination of them.")
-    if "is_public" in values:
-        values["is_public"] = boolean(values["is_public"], "is_public")
-    row = types.update(request.site, request.caller, id, values)
-    return Reply(200, {"volume_type": views.updated(request, row)})
-
-
-def delete(request: Request, id: str) -> Reply:
-    types.delete(request.site, request.caller, id)
-    return Reply(202)
-
-
-# extra specs ---------------------------------------------------------------------------------------------------------
-
-
-def specs(request: Request, id: str) -> Reply:
-    return Reply(200, {"extra_specs": _specs(request, id)})
-
-
-def spec(request: Request, id: str, key: str) -> Reply:
-    found = _specs(request, id)
-    if key not in found:
-        raise errors.NotFound(f"Volume type {id} has no extra spec {key}.")
-    return Reply(200, {key: found[key]})
-
-
-def create_specs(request: Request, id: str) -> Reply:
-    types.set_specs(request.site, request.caller, id, request.body["extra_specs"])
-    return Reply(200, {"extra_specs": request.body["extra_specs"]})
-
-
-def update_spec(request: Request, id: str, key: str) -> Reply:
-    if set(request.body) != {key}:
-        raise errors.Invalid(f"The body must have the one key that the URL names, {key}.", field="extra_specs")
-    types.set_specs(request.site, request.caller, id, request.body)
-    return Reply(200, request.body)
-
-
-def delete_spec(request: Request, id: str, key: str) -> Reply:
-    types.delete_spec(request.site, request.caller, id, key)
-    return Reply(202)
-
-
 def _specs(request: Request, id: str) -> dict[str, Any]:
     with request.site.db.read() as tx:
         row = types.require(tx, request.caller, id)
     return types.visible_specs(request.site, request.caller, row)
+
+
+KINDS = Kinds("volume type", "volume_type", "extra_specs", types, views.updated, _specs, specs_status=200)
 
 
 # access --------------------------------------------------------------------------------------------------------------
