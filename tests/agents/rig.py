@@ -25,12 +25,14 @@ transport_url = {url}
 report_interval = 1
 service_down_time = 5
 rpc_response_timeout = 30
+flow_lease = 4
+quota_volumes = 100
 [agents]
 management_url = {management}
 embedded_node = false
 [host]
 hypervisor = none
-"""
+{more}"""
 NODE = """\
 [DEFAULT]
 enabled_backends = fast,bulk
@@ -109,10 +111,12 @@ class Process:
 
 
 class Control(Process):
-    def __init__(self, directory: Path, broker: rabbit.Rabbit) -> None:
+    """What answers requests: `serve`, or `api` with conductors beside it."""
+
+    def __init__(self, directory: Path, broker: rabbit.Rabbit, role: str = "serve", more: str = "") -> None:
         self.port = rabbit.free_ports(1)[0]
-        config = SERVE.format(url=broker.url(), management=broker.management_url)
-        super().__init__(directory, config, "serve", "--port", str(self.port))
+        config = SERVE.format(url=broker.url(), management=broker.management_url, more=more)
+        super().__init__(directory, config, role, "--port", str(self.port))
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=70, headers={"OpenStack-API-Version": "volume 3.60"})
 

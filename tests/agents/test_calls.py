@@ -336,14 +336,16 @@ def test_a_call_outlives_a_broker_that_starts_anew(bench: Bench, broker: rabbit.
     assert bench.gate.log.count("create_brick") == 1
 
 
-def test_a_word_counts_only_from_the_host_that_was_asked(bench: Bench) -> None:
+def test_a_word_counts_only_from_the_host_that_was_asked(bench: Bench, broker: rabbit.Rabbit) -> None:
     bench.gate.open.clear()
     other = f"{bench.host}-other"
     bench.asker.know(other)
     asked = Asked(bench.node.create_brick, "m", label(), 10)
     assert bench.gate.entered.acquire(timeout=60)
     [id] = bench.asker._calls
-    until(lambda: not bench.asker._new, "the other host is declared")
+    bound = f"/exchanges/%2F/{layout.says(other)}/bindings/source"
+    with broker.management() as http:
+        until(lambda: len(http.get(bound).json()) >= 5, "what the other host says goes where it should")
     forged = wire.Word(id, "failed", fault=wire.Fault("NoSpace", "forged"))
     publisher = door.Publisher(bench.broker, "test")
 

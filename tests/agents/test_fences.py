@@ -32,7 +32,7 @@ def test_what_an_earlier_claim_asks_for_is_refused(bench: Bench) -> None:
         assert bench.node.create_brick("m", mine, 10) is Did.CHANGED
     with fence.of("f", 2):
         assert bench.node.delete_brick("m", mine.name) is Did.CHANGED
-    with fence.of("f", 1), pytest.raises(errors.Superseded, match="of claim 1 of flow f, which is at claim 2"):
+    with fence.of("f", 1), pytest.raises(fence.Stop, match="of claim 1 of flow f, which is at claim 2"):
         bench.node.create_brick("m", mine, 10)
     assert bench.node.find_brick("m", mine.name) is None
     with fence.of("g", 1):
@@ -53,7 +53,7 @@ def test_an_agent_that_starts_again_still_knows(bench: Bench, tmp_path: Path) ->
         fences.Fences(tmp_path / "claims"),  # type: ignore[arg-type]
     )
     bench.agent.start()
-    with fence.of("f", 1), pytest.raises(errors.Superseded):
+    with fence.of("f", 1), pytest.raises(fence.Stop):
         bench.node.create_brick("m", mine, 10)
     assert bench.node.find_brick("m", mine.name) is None
 
@@ -74,7 +74,7 @@ def test_what_stands_in_line_while_its_flow_is_taken_over_is_not_done(bench: Ben
     until(lambda: len(bench.agent._lines.get(("m", mine.name), ())) == 2, "the new owner's stands behind it")
     bench.gate.open.set()
     assert first.result() is Did.CHANGED
-    assert isinstance(late.result(), errors.Superseded)
+    assert isinstance(late.result(), fence.Stop)
     assert undone.result() is Did.CHANGED and "grow_brick" not in bench.gate.log
 
 

@@ -36,3 +36,13 @@ def test_every_option_is_in_it_once_for_each_place_where_it_may_stand() -> None:
     for driver, known in options.DRIVERS.items():
         part = SAMPLE.partition(f"\n# volume_driver = {driver}\n")[2].partition("\n# volume_driver = ")[0]
         assert re.findall(r"^#(\w+) =", part, re.MULTILINE) == [name for name, _ in known]
+
+
+def test_the_one_for_a_control_plane_is_whole(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "control-plane.conf").read_text()
+    found = loaded(tmp_path, text)
+    assert found.warnings == () and found.database_url.startswith("postgresql")
+    assert found.agents is not None and found.agents.broker.servers == ("mq1:5671", "mq2:5671")
+    assert dataclasses.replace(found, warnings=()) == dataclasses.replace(
+        loaded(tmp_path, re.sub(r"^#(flow_lease = .*)$", r"\1", text, flags=re.MULTILINE)), warnings=()
+    )

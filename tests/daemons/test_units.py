@@ -64,14 +64,15 @@ def test_the_unit_leaves_little_to_a_stranger(unit: Path) -> None:
     assert done.returncode == 0, done.stdout[-400:] + done.stderr
 
 
-def test_the_agent_runs_as_the_service_does() -> None:
+@pytest.mark.parametrize("role", ["node", "api", "conductor"])
+def test_each_role_runs_as_the_service_does(role: str) -> None:
     def settings(name: str) -> list[str]:
         lines = (UNITS / name).read_text().splitlines()
         return [line for line in lines if not line.startswith(("#", "Description=", "ExecStart="))]
 
-    agent = (UNITS / "brickyard-node.service").read_text()
-    assert settings("brickyard-node.service") == settings("brickyard.service")
-    assert f"ExecStart={INSTALLED} node\n" in agent
+    unit = f"brickyard-{role}.service"
+    assert settings(unit) == settings("brickyard.service")
+    assert f"ExecStart={INSTALLED} {role}\n" in (UNITS / unit).read_text()
 
 
 def test_guests_and_the_marks_of_what_they_have_open_outlive_a_restart() -> None:

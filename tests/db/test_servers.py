@@ -126,6 +126,24 @@ def test_one_service_at_a_time(db: Database, kind: str) -> None:
     other.close()
 
 
+def test_processes_share_a_database_that_nobody_has_alone(db: Database, kind: str) -> None:
+    other = Database(engines.url(kind))
+
+    def shared(of: Database) -> alone.Alone:
+        return alone.Alone(of, lost=lambda: None, shared=True)
+
+    with shared(db), shared(other):
+        third = Database(engines.url(kind))
+        with pytest.raises(errors.Conflict, match="Another service"):
+            alone.Alone(third, lost=lambda: None).__enter__()
+        third.close()
+    with alone.Alone(db, lost=lambda: None), pytest.raises(errors.Conflict, match="serve`, which must be alone"):
+        shared(other).__enter__()
+    with shared(other), shared(db):
+        pass
+    other.close()
+
+
 def test_a_lock_that_went_with_its_server_is_taken_again_or_given_up(
     db: Database, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,13 +80,38 @@ def test_a_refused_call_lets_go_of_a_flow_that_is_still_ours(site: Any) -> None:
 
     def refuse(run: Run) -> None:
         if run.epoch < 3:
-            raise errors.Superseded("later on purpose")
+            raise fence.Stop("later on purpose")
 
     made = engine.Engine(site.db, site.world, catalogue(refuse), "me")
     for _ in range(2):
-        assert made.run("f1") == "running" and row(site).owner is None
+        assert made.run("f1") is None and row(site).owner is None
         lease_ends(site)
     assert made.run("f1") == "done"
+
+
+def test_an_undo_that_is_refused_is_no_setback(site: Any) -> None:
+    def fail(run: Run) -> None:
+        raise errors.BrickError("broken on purpose")
+
+    def refuse(run: Run) -> None:
+        raise fence.Stop("later on purpose")
+
+    made = engine.Engine(site.db, site.world, {"one": Flow("one", [Act("a", fail, refuse)], lambda *_: None)}, "me")
+    assert made.run("f1") is None
+    assert (row(site).status, row(site).setbacks, row(site).owner) == ("unwinding", 0, None)
+
+
+def test_an_act_may_ask_whether_its_flow_was_taken_over(site: Any) -> None:
+    def look(run: Run) -> None:
+        run.check()
+        lease_ends(site)
+        with site.db.begin() as tx:
+            assert flows.claim(tx, "f1", "another", 60)
+        run.check()
+        raise AssertionError("it goes on to the next host")
+
+    assert engine.Engine(site.db, site.world, catalogue(look), "me").run("f1") is None
+    assert (row(site).owner, row(site).status) == ("another", "running")
 
 
 def test_a_conductor_takes_no_flow_that_a_thread_of_its_own_is_at(site: Any) -> None:

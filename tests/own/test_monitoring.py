@@ -12,6 +12,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from brickyard.db import processes
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
 DASHBOARD = DEPLOY / "grafana" / "brickyard.json"
@@ -38,6 +40,8 @@ def exported(api) -> dict[str, set[str]]:
     api.a_volume()
     api.site.waker.stop()
     api.json("POST", "/v3/volumes", {"volume": {"size": 1}}, 202)  # a flow that is open
+    with api.site.db.begin() as tx:
+        processes.beat(tx, "p1", "cinder-api", "h1")
     text = api.call("GET", "/metrics").text
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):

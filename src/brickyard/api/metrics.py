@@ -17,6 +17,7 @@ from brickyard.core import clock, fullness
 from brickyard.db import figures, hosts, migrate, overviews
 from brickyard.db.database import Row, Tx
 from brickyard.service import hosts as host_rules
+from brickyard.service import services
 from brickyard.service.site import Site
 
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
@@ -67,12 +68,16 @@ class _State:
             wiping = overviews.deleting_gib(tx)
             flows = list(_flows(tx))
             statuses = {noun: figures.status_counts(tx, noun) for noun in figures.COUNTED}
+            others = services.processes_up(self._site, tx)
             held, bytes_ = figures.held_guests(tx), figures.database_bytes(tx)
         about = {"version": metadata.version("brickyard"), "revision": migrate.head(), "database": db.dialect}
         yield _gauge("brickyard_info", "Always 1; what runs.", tuple(about), [(tuple(about.values()), 1)])
         yield _gauge("brickyard_database_bytes", "Size of the database.", (), [((), bytes_)])
         if (free := figures.database_free_bytes(db)) is not None:
             yield _gauge("brickyard_database_free_bytes", "Free on the file system of SQLite.", (), [((), free)])
+        up = [(of, float(there)) for of, there in others.items()]
+        help = "1 while an API or a conductor is there, of those that share the database."
+        yield _gauge("brickyard_process_up", help, ("binary", "host"), up)
         yield from _hosts(known, clock.stamp(-self._site.settings.service_down_time_s))
         for name, help in POOLS.items():
             values = [((pool.name,), getattr(pool, name)) for pool in pools]

@@ -23,6 +23,8 @@ COMMANDS = {
     "audit":       ("brickyard.cli.audit:audit",             "Compare records and disks, and repair what differs."),
     "completion":  ("brickyard.cli.completion:completion",   "Print the completion of a shell."),
     "serve":       ("brickyard.daemons.commands:serve",      "Run the service: API, conductor and node in one."),
+    "api":         ("brickyard.daemons.commands:api",        "The API alone: conductors do the work."),
+    "conductor":   ("brickyard.daemons.commands:conductor",  "A conductor alone: it does what APIs have taken."),
     "node":        ("brickyard.daemons.node_commands:node",  "The agent of this host, for a service elsewhere."),
     "db":          ("brickyard.daemons.commands:db",         "The database: upgrade, check, back up, restore, …"),
     "brick":       ("brickyard.daemons.brick_commands:brick", "The storage library alone, without a service."),

@@ -20,6 +20,12 @@ class Claim:
     epoch: int
 
 
+class Stop(Exception):
+    """This process must do nothing more for the flow that it runs: another conductor has it, or this process ends.
+
+    Nothing has failed by that, so it is no error that a step might answer by trying elsewhere."""
+
+
 NONE = Claim("", 0)
 _claim: contextvars.ContextVar[Claim] = contextvars.ContextVar("claim", default=NONE)
 

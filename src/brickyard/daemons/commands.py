@@ -55,6 +55,30 @@ def serve(
         http_server.leave(0)
 
 
+@click.command()
+@where
+@click.option("--listen", help="Address to listen on. Default: osapi_volume_listen, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port. Default: osapi_volume_listen_port, or 8776.")
+def api(state_dir: Path | None, files: tuple[Path, ...], listen: str | None, port: int | None) -> None:
+    """Answer requests; conductors do the work. Any number of both share a database server and a message broker."""
+    gc.disable()
+    with told():
+        from brickyard.daemons import http_server, roles
+
+        roles.api(load(state_dir, files, listen=listen, port=port), say=click.echo)
+        http_server.leave(0)
+
+
+@click.command()
+@where
+def conductor(state_dir: Path | None, files: tuple[Path, ...]) -> None:
+    """Place and run what APIs have taken: any number of conductors, one that dies is taken over by the others."""
+    with told():
+        from brickyard.daemons import roles
+
+        roles.conductor(load(state_dir, files), say=click.echo)
+
+
 @click.group()
 def db() -> None:
     """The database: bring it to this release, look at it, copy it, put a copy back, or rebuild it from the disks."""

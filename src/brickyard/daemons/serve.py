@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from brickyard.core import clock
-from brickyard.core.settings import Settings
+from brickyard.core.settings import Service, Settings
 from brickyard.daemons import logs, notify, own_node, state_dir
 from brickyard.db import alone, database, flows, migrate
 from brickyard.db.database import Database
@@ -18,7 +18,9 @@ from brickyard.nodes import local
 
 if TYPE_CHECKING:
     from brickyard.flows.places import Places
+    from brickyard.service.policy import Policy
     from brickyard.service.recorder import Agents
+    from brickyard.service.site import Identity
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
                 before, now = migrate.upgrade(db)
                 if before != now:
                     LOG.info("the database is at revision %s now", now, extra={"was": before})
-                _serve(settings, db, lambda: _ready(settings, say, started))
+                _serve(settings, db, lambda: ready(settings, say, started))
         finally:
             db.close()
     LOG.info("stopped")
@@ -45,18 +47,15 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
 
 def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> None:
     # Imported here, so that a mistake in the configuration is told before a second is spent on the rest.
-    from brickyard.api import app, keystone
+    from brickyard.api import app
     from brickyard.daemons import http_server
     from brickyard.flows import catalogue, conductor, places, world
     from brickyard.nodes.directory import Directory
-    from brickyard.service import policy, reports, site
+    from brickyard.service import reports, site
 
     http_server.check_free(settings.listen_host, settings.listen_port)
     service = settings.service
-    rules = policy.Policy(service.policy_file)
-    for warning in rules.warnings:
-        LOG.warning("policy: %s", warning)
-    identity = keystone.Keystone(service.keystone) if service.auth_strategy == "keystone" else None
+    rules, asked = policy_of(service), identity(service)
     _resume(db)
     picture = places.Places(db, service)
     nodes, reporter = {}, None
@@ -69,7 +68,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
             LOG.warning("the first report of this host takes long; its pools appear when it is there")
     picture.refresh()
     agents = _agents(settings, db, picture)
-    directory = Directory(nodes, agents.asker if agents else None)
+    directory = Directory(nodes, agents)
     everything = world.World(db, directory, picture, service, settings.state_dir / "images")
     worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
 
@@ -78,7 +77,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
         rules.warm()
 
     server = http_server.InProcess(
-        app.create_app(site.Site(everything, worker, rules, settings.agents, identity)),
+        app.create_app(site.Site(everything, worker, rules, settings.agents, asked, settings.node.host)),
         host=settings.listen_host,
         port=settings.listen_port,
         on_ready=ready,
@@ -90,11 +89,29 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
         server.run()
     finally:
         notify.tell("STOPPING=1")
+        worker.end()
         if reporter:
             reporter.stop()
         if agents:
             agents.stop()
         worker.stop()
+
+
+def policy_of(service: Service) -> Policy:
+    """Who may do what; a file with a mistake stops the start."""
+    from brickyard.service import policy
+
+    rules = policy.Policy(service.policy_file)
+    for warning in rules.warnings:
+        LOG.warning("policy: %s", warning)
+    return rules
+
+
+def identity(service: Service) -> Identity | None:
+    """Who says whose a token is, where that is not we."""
+    from brickyard.api import keystone
+
+    return keystone.Keystone(service.keystone) if service.auth_strategy == "keystone" else None
 
 
 def _agents(settings: Settings, db: Database, picture: Places) -> Agents | None:
@@ -114,7 +131,8 @@ def _resume(db: Database) -> None:
         LOG.info("%s flows were not finished when the last run ended; they are resumed", left)
 
 
-def _ready(settings: Settings, say: Callable[[str], None], started: float) -> None:
+def ready(settings: Settings, say: Callable[[str], None], started: float) -> None:
+    """The API answers: tell whoever started it."""
     gc.freeze()  # what is there by now is no garbage, and need not be looked at again
     gc.enable()
     LOG.info("ready", extra={"seconds": round(clock.monotonic() - started, 3), "port": settings.listen_port})

@@ -375,6 +375,17 @@ agents = sa.Table(
     *times(),
 )
 
+# Processes that share this database, as long as each says now and then that it is there.
+processes = sa.Table(
+    "processes",
+    metadata,
+    key(),
+    sa.Column("binary", NAME, nullable=False),
+    sa.Column("host", NAME, nullable=False),
+    sa.Column("heartbeat_at", TIME, nullable=False),
+    *times(),
+)
+
 # MariaDB compares texts by rules of its own unless it is told to compare them as they are, as the others do.
 for _table in metadata.tables.values():
     for _dialect in ("mysql", "mariadb"):

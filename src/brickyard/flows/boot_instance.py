@@ -133,6 +133,7 @@ def make_volumes(run: Run) -> dict[str, Any]:
     for held in run.data["reserve"]["reserved"]:
         if held["reservation_id"] not in live:
             continue
+        run.check()
         try:
             _make_on(run, held)
             return {**held, "failures": failures}

@@ -16,7 +16,7 @@ from typing import Any
 
 from brickyard.core import clock
 from brickyard.db import flows as rows
-from brickyard.db import messages, receipts, reservations
+from brickyard.db import messages, processes, receipts, reservations
 from brickyard.db.database import Database
 from brickyard.flows import engine
 
@@ -25,6 +25,7 @@ POLL_S = 1.0
 JANITOR_S = 5.0
 RENEWALS = 4  # in the time of a lease, at least
 KEEP_FLOWS_S = 7 * 86400
+KEEP_SILENT_S = 86400  # processes that have died and were not started again
 FORGET_AT_ONCE = 100  # receipts: whoever waits for the database waits for so many
 FORGET_ROUNDS = 20  # at a time; the rest is removed the next time
 
@@ -55,10 +56,14 @@ class Conductor:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, timeout_s: float = 20) -> None:
-        """Finish the steps that run, and give back the flows; safe to call twice."""
+    def end(self) -> None:
+        """Begin nothing new: what runs is given back at its next step, and at once where a node does not answer."""
         self._stopping.set()
         self.engine.stopping = True
+
+    def stop(self, timeout_s: float = 20) -> None:
+        """Finish the steps that run, and give back the flows; safe to call twice."""
+        self.end()
         for _ in self._threads:
             self._queue.put(None)
         deadline = clock.monotonic() + timeout_s
@@ -146,6 +151,7 @@ class Conductor:
             reservations.clear_expired(tx, renew_s=self.lease_s)
             messages.forget_expired(tx)
             rows.forget(tx, clock.stamp(-KEEP_FLOWS_S))
+            processes.forget_silent(tx, clock.stamp(-KEEP_SILENT_S))
 
     def _forget_receipts(self) -> None:
         """A few old ones in a transaction each, and not all that there are: years of them may be due at once."""

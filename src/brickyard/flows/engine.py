@@ -58,6 +58,13 @@ class Run:
     step: str | None = None  # the Act that is done or undone now
     moved: progress.Moved | None = None  # and how far it is, if it can tell
 
+    def check(self) -> None:
+        """Before an Act turns to a host that nobody may have asked before: fence.Stop if another has the flow now."""
+        with self.world.db.read() as tx:
+            row = rows.find(tx, self.id)
+        if row is None or row.epoch != self.epoch:
+            raise fence.Stop("another conductor has it")
+
     def progress(self, what: str) -> Callable[[int, int], None]:
         """What the Act that runs now gives to a verb of a node that works on `what`, a brick or a device: it is called
         with bytes done and bytes in all, from any thread and as often as the node likes."""
@@ -105,10 +112,6 @@ def nothing_in(run: Run, tx: Tx) -> None:
     """The undo of a Commit whose rows another step takes care of."""
 
 
-class LostLease(Exception):
-    """Another conductor has taken this flow; whatever we were about to write is no longer ours to write."""
-
-
 class Later(Exception):
     """Raised by an Act that can be repeated: it is not its turn. The flow is let go and the Act tried again soon."""
 
@@ -139,11 +142,12 @@ class Engine:
         try:
             with trail.of(journal), fence.of(id, journal.run.epoch):
                 self._work(journal)
-        except LostLease:
-            LOG.warning("flow %s was taken over by another conductor", id)
+        except fence.Stop as stop:
+            LOG.warning("flow %s is let go: %s", id, stop)
+            self._give_up(journal, 0 if self.stopping else LATER_S)  # if it is still ours
             return None
         except Exception:
-            self._give_up(journal)
+            self._give_up(journal, LATER_S)
             raise
         return journal.status
 
@@ -156,9 +160,6 @@ class Engine:
                 try:
                     self._forward(journal)
                 except Later:
-                    return self._release(journal, LATER_S)
-                except errors.Superseded as late:  # normally another has it; after a restored backup it is still ours
-                    LOG.warning("flow %s: %s", journal.run.id, late.message)
                     return self._release(journal, LATER_S)
                 except errors.Unreachable as silent:
                     return self._release(journal, UNREACHABLE_S, error=silent.message)
@@ -192,7 +193,7 @@ class Engine:
                 with self.board.at(journal.run, step.name, journal.flow.progressed):
                     data = step.do(journal.run)
                 self.probe("after-do", step.name)
-            except (Later, errors.Unreachable, errors.Superseded):
+            except (Later, errors.Unreachable, fence.Stop):
                 raise
             except Exception as error:
                 self._fail(journal, step, error)
@@ -233,7 +234,7 @@ class Engine:
 
     def _fail(self, journal: Journal, step: Step, error: Exception) -> None:
         """From here the flow unwinds; with it is written what was noted and not yet written."""
-        if isinstance(error, LostLease):
+        if isinstance(error, fence.Stop):
             raise error
         known = error if isinstance(error, errors.BrickyardError) else errors.BrickyardError(failures.text(error))
         if known is not error:
@@ -263,7 +264,7 @@ class Engine:
                 if step is None:
                     self._end_attempt(journal, tx)
                 journal.write(tx)
-        except LostLease:
+        except fence.Stop:
             raise
         except Exception as error:
             self._pause(journal, errors.UndoFailed(journal.error or errors.BrickyardError(), error))
@@ -283,9 +284,9 @@ class Engine:
         with self.db.begin() as tx:
             journal.hold(tx, owner=None, lease_until=None, **values)
 
-    def _give_up(self, journal: Journal) -> None:
+    def _give_up(self, journal: Journal, pause_s: float) -> None:
         try:
-            self._release(journal, LATER_S)
+            self._release(journal, pause_s)
         except Exception:
             LOG.exception("flow %s could not be released; its lease will end", journal.run.id)
 
@@ -347,13 +348,13 @@ class Journal:
         self.seq += 1
 
     def write(self, tx: Tx, **values: Any) -> None:
-        """Write the notes and the flow's status, as its owner, or raise LostLease."""
+        """Write the notes and the flow's status, as its owner, or raise fence.Stop."""
         if self.status in ("done", "failed"):
             values |= {"finished_at": clock.stamp(), "lease_until": None}
         if self.status == "done":
             values |= {"error": None}  # of a node that did not answer for a while
         if not self.hold(tx, status=self.status, attempt=self.run.attempt, **values):
-            raise LostLease
+            raise fence.Stop("another conductor has it")
         rows.append(tx, self.run.id, self.unwritten)
         self.unwritten = []
 

@@ -4,7 +4,9 @@ For each host h there are
   exchange  brickyard.node.h.says      the agent of h writes to it, and to nothing else
   queue     brickyard.node.h.calls     the agent of h reads it, and nothing else: calls, from exchange brickyard.calls
   queues    brickyard.node.h.reports, .alive    the latest word of each kind, from the exchange of h
-and for each process that asks a queue brickyard.asker.<id>, bound to the exchanges of all hosts. So the broker itself
+and for each process that asks a queue brickyard.asker.<id>, bound to the exchanges of all hosts, where it
+also hears of every report and sign of life, and so which hosts are silent. A report is taken from the queue of its host
+by one conductor, a wake-up for a flow from brickyard.wakes by one, whichever that is. So the broker itself
 says who sent a message, by the exchange through which it came. All of it is made by the side that asks; an agent may
 make nothing.
 """
@@ -15,6 +17,7 @@ import re
 from typing import Any
 
 CALLS = "brickyard.calls"
+WAKES, WAKE_S = "brickyard.wakes", 5  # later than that, every conductor has looked for itself
 REPORT, ALIVE = "report", "alive"  # routing keys of what is meant for any conductor
 NOTICE_S = 60  # a word about the state of a host that is older says nothing about now
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,189}")  # of an agent: it becomes a part of names in the broker
@@ -48,6 +51,13 @@ def declare_asker(channel: Any, id: str) -> None:
     channel.queue_declare(asker(id), durable=False, exclusive=True, auto_delete=True, arguments=limits)
 
 
+def declare_wakes(channel: Any) -> None:
+    """Where conductors hear of flows that others have queued; safe to repeat."""
+    channel.exchange_declare(WAKES, "direct", durable=True, auto_delete=False)
+    _queue(channel, WAKES, {"x-max-length": 10_000, "x-overflow": "drop-head", "x-message-ttl": WAKE_S * 1000})
+    channel.queue_bind(WAKES, WAKES, WAKES)
+
+
 def declare_node(channel: Any, host: str, asker_id: str) -> None:
     """What a host needs, and that its answers come to this process; safe to repeat."""
     channel.exchange_declare(says(host), "direct", durable=True, auto_delete=False)
@@ -57,7 +67,8 @@ def declare_node(channel: Any, host: str, asker_id: str) -> None:
     for key in (REPORT, ALIVE):
         _queue(channel, notices(host, key), {**quorum, "x-max-length": 1, "x-message-ttl": NOTICE_S * 1000})
         channel.queue_bind(notices(host, key), says(host), key)
-    channel.queue_bind(asker(asker_id), says(host), asker_id)
+    for key in (asker_id, REPORT, ALIVE):
+        channel.queue_bind(asker(asker_id), says(host), key)
 
 
 def _queue(channel: Any, name: str, arguments: dict[str, Any]) -> None:

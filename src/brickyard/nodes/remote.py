@@ -36,17 +36,19 @@ class Call:
 
 
 class Asker:
-    """Asks the nodes of many hosts, and hears what they report: `on_report(host, report)`, `on_alive(host)`, both
-    called by the thread that listens, which they must not keep."""
+    """Asks the nodes of many hosts, and hears what they report: `on_report(host, report)`, `on_alive(host)`, and of
+    flows that other processes have queued: `on_wake(id)`. All are called by the thread that listens, which they must
+    not keep. What is None is left to other processes."""
 
     def __init__(
         self,
         settings: Agents,
         *,
-        on_report: Callable[[str, verbs.Report], None],
-        on_alive: Callable[[str], None],
+        on_report: Callable[[str, verbs.Report], None] | None = None,
+        on_alive: Callable[[str], None] = lambda host: None,
+        on_wake: Callable[[str], None] | None = None,
     ) -> None:
-        self.settings, self.on_report, self.on_alive = settings, on_report, on_alive
+        self.settings, self.on_report, self.on_alive, self.on_wake = settings, on_report, on_alive, on_wake
         self.id = str(uuid.uuid4())
         self._calls: dict[str, Call] = {}
         self._lock = threading.Lock()
@@ -93,6 +95,10 @@ class Asker:
             known = layout.says(host) in self._hosts
         return cast(verbs.Node, RemoteNode(self, host)) if known else None
 
+    def wake(self, id: str) -> None:
+        """Tell some conductor of a flow. Unavailable when the broker does not take it; one that is lost is found."""
+        self._publisher.publish(layout.WAKES, layout.WAKES, id.encode(), expires_s=layout.WAKE_S)
+
     # calls --------------------------------------------------------------------------------------------------------
 
     def call(self, host: str, verb: wire.Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -114,6 +120,8 @@ class Asker:
             self._calls[asked.id] = call
         try:
             return wire.result(verb, self._outcome(asked, call, progress), host)
+        except errors.Superseded as late:
+            raise fence.Stop(late.message) from late
         finally:
             with self._lock:
                 del self._calls[asked.id]
@@ -125,7 +133,8 @@ class Asker:
         ask_s, times = heard_s, 0
         while True:
             now_s = clock.monotonic()
-            if self._stopped or now_s - heard_s >= self.settings.patience_s:
+            self._refuse_ending()
+            if now_s - heard_s >= self.settings.patience_s:
                 raise errors.Unreachable(self._silent(call.host, now_s - heard_s, why))
             if now_s >= ask_s:
                 why = self._ask(call.host, body)
@@ -162,12 +171,18 @@ class Asker:
         with self._lock:
             heard_s = max(self._heard.get(host, self._since), self._since)
         silent_s = clock.monotonic() - heard_s
-        if self._stopped or silent_s >= self.settings.patience_s:
+        self._refuse_ending()
+        if silent_s >= self.settings.patience_s:
             raise errors.Unreachable(self._silent(host, silent_s, ""))
 
-    def _silent(self, host: str, silent_s: float, why: str) -> str:
+    def _refuse_ending(self) -> None:
+        """That we end says nothing about the host: a flow goes on elsewhere, or later, where it is."""
+        if self._stopped and fence.now() is not fence.NONE:
+            raise fence.Stop("this process ends")
         if self._stopped:
-            return "This service ends; it goes on when it is started again."
+            raise errors.Unreachable("This service ends; ask again when it is started again.")
+
+    def _silent(self, host: str, silent_s: float, why: str) -> str:
         said = why or ("" if self._listener.connected.is_set() else "the message broker is not there")
         reason = f" ({said})" if said else ""
         return f"The agent of host {host} has not answered for {silent_s:.0f} s{reason}: does `brickyard node` run?"
@@ -176,6 +191,9 @@ class Asker:
 
     def _begin(self, channel: Any) -> None:
         layout.declare_asker(channel, self.id)
+        layout.declare_wakes(channel)
+        if self.on_wake is not None:
+            channel.basic_consume(layout.WAKES, no_ack=True, callback=self._on_wake)
         with self._lock:
             self._new = set(self._hosts.values())
         self._declare(channel)
@@ -187,14 +205,16 @@ class Asker:
             new, self._new = self._new, set()
         for host in sorted(new):
             layout.declare_node(channel, host, self.id)
-            for key in (layout.REPORT, layout.ALIVE):
+            for key in (layout.REPORT, layout.ALIVE) if self.on_report is not None else ():
                 name = layout.notices(host, key)
                 tag = f"{name}.{self.id}"
                 channel.basic_cancel(tag)  # it may be there already
                 channel.basic_consume(name, consumer_tag=tag, no_ack=True, callback=self._on_notice)
 
     def _lost(self, exchange: str) -> None:
-        """Some host has no queue any more: all are declared again."""
+        """Some host has no queue any more: all are declared again. A wake-up may be lost."""
+        if exchange == layout.WAKES:
+            return
         LOG.warning("a call found no queue in the message broker; the queues of all hosts are declared again")
         with self._lock:
             self._new = set(self._hosts.values())
@@ -214,8 +234,11 @@ class Asker:
         return host
 
     def _on_word(self, message: Any) -> None:
-        host, word = self._from(message), wire.decoded(wire.Word, broker.body(message))
-        if host is None or word is None:
+        host = self._from(message)
+        if host is None or message.delivery_info["routing_key"] in (layout.REPORT, layout.ALIVE):
+            return  # it is there: that is all
+        word = wire.decoded(wire.Word, broker.body(message))
+        if word is None:
             return
         with self._lock:
             call = self._calls.get(word.id)
@@ -224,7 +247,7 @@ class Asker:
 
     def _on_notice(self, message: Any) -> None:
         host, notice = self._from(message), wire.decoded(wire.Notice, broker.body(message))
-        if host is None or notice is None:
+        if host is None or notice is None or self.on_report is None:
             return
         if notice.report is None:
             self.on_alive(host)
@@ -232,6 +255,10 @@ class Asker:
             self.on_report(host, notice.report)
         else:
             LOG.error("the agent of host %s reports as %s, which does not count", host, notice.report.host)
+
+    def _on_wake(self, message: Any) -> None:
+        if self.on_wake is not None:
+            self.on_wake(broker.body(message).decode(errors="replace"))
 
 
 class RemoteNode:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from brickyard.core import clock
 from brickyard.db import figures, hosts
 from brickyard.service import hosts as host_rules
+from brickyard.service import services
 from brickyard.service.site import Site
 
 WAITS_S = 30.0  # a flow that waits for longer tells of too much work, or of a conductor that is gone
@@ -27,6 +29,12 @@ def needed(site: Site) -> list[Check]:
     with site.db.read() as tx:
         tx.exec_driver_sql("SELECT 1")
     dead = site.waker.dead()
+    if not site.waker.here:
+        what = f"not running: {', '.join(dead)}; restart this process" if dead else "runs"
+        return [
+            Check("database", True, f"{site.db.dialect} answers", needed=True),
+            Check("api", not dead, what, needed=True),
+        ]
     what = f"not running: {', '.join(dead)}; restart the service" if dead else "runs"
     return [
         Check("database", True, f"{site.db.dialect} answers", needed=True),
@@ -40,9 +48,11 @@ def all_(site: Site) -> list[Check]:
     with site.db.read() as tx:
         queue = figures.queue(tx)
         known, backends = hosts.list_hosts(tx), hosts.list_backends(tx)
+        others = services.processes_up(site, tx)
     oldest = clock.stamp(-site.settings.service_down_time_s)
     return [
         *found,
+        *([] if site.waker.here else _conductors(others)),
         _queue(queue),
         *(
             Check(f"host {row.name}", host_rules.up(row, oldest), f"last report {row.heartbeat_at or 'never'}")
@@ -50,6 +60,15 @@ def all_(site: Site) -> list[Check]:
         ),
         *(Check(f"backend {row.name}", bool(row.up), row.why_down or "up") for row in backends),
     ]
+
+
+def _conductors(others: Mapping[tuple[str, str], bool]) -> list[Check]:
+    """Of those elsewhere one is enough, and without any, requests are taken and wait."""
+    found = {host: up for (binary, host), up in others.items() if binary == services.SCHEDULER}
+    one = any(found.values())
+    what = "one runs at least" if one else "none runs: requests are taken and wait; start `brickyard conductor`"
+    each = [Check(f"conductor {host}", up, "runs" if up else "silent") for host, up in found.items()]
+    return [Check("conductors", one, what), *each]
 
 
 def _queue(queue: figures.Queue) -> Check:

@@ -1,7 +1,7 @@
 """How much the service writes into its log, changed while it runs and until it ends.
 
-API, conductor and the nodes of this process have one log, so what is set for one of them holds for all. Agents on other
-hosts write logs of their own, and are not asked.
+API, conductor and the nodes of this process have one log, so what is set for one of them holds for all. Agents, and
+conductors and APIs that are other processes, write logs of their own and are not asked.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def set_(site: Site, level: str, *, binary: str, server: str, prefix: str) -> No
 def _meant(site: Site, binary: str, server: str) -> list[tuple[str, str]]:
     if binary not in (*ALL, *BINARIES):
         raise errors.Invalid(f"binary must be *, or one of {', '.join(BINARIES)}; not {binary!r}.", field="binary")
-    host = services.scheduler(site).host
-    here = [(services.API, host), (services.SCHEDULER, host), *((services.VOLUME, h) for h in site.world.nodes.own())]
+    host = services.own_host(site)
+    here = [(services.API, host), *([(services.SCHEDULER, host)] if site.waker.here else [])]
+    here += [(services.VOLUME, own) for own in site.world.nodes.own()]
     return [(one, where) for one, where in here if binary in (*ALL, one) and server in ("", where)]
 
 

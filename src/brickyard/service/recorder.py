@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import queue
 import threading
+from collections.abc import Callable
 
 from brickyard.core import errors, settings
 from brickyard.db import agents, hosts
@@ -23,11 +24,26 @@ THREADS = 4
 
 
 class Agents:
-    """The agents of other hosts: `asker` calls them, and what they say is recorded."""
+    """The agents of other hosts: `asker` calls them, and what they say is recorded; unless `records` is false, and that
+    is left to other processes. A host that another process has enrolled is known when it is asked for, or soon."""
 
-    def __init__(self, db: Database, places: reports.Refreshable, found: settings.Agents, interval_s: float) -> None:
+    def __init__(
+        self,
+        db: Database,
+        places: reports.Refreshable,
+        found: settings.Agents,
+        interval_s: float,
+        *,
+        records: bool = True,
+        on_wake: Callable[[str], None] | None = None,
+    ) -> None:
         self.db, self.places, self.interval_s = db, places, interval_s
-        self.asker = Asker(found, on_report=self._heard, on_alive=lambda host: self._heard(host, None))
+        self.asker = Asker(
+            found,
+            on_report=self._heard if records else None,
+            on_alive=lambda host: self._heard(host, None),
+            on_wake=on_wake,
+        )
         self._lock = threading.Lock()
         self._latest: dict[str, verbs.Report | None] = {}  # host → its latest report; None: it is only there
         self._at_work: set[str] = set()
@@ -37,10 +53,7 @@ class Agents:
         self._threads.append(threading.Thread(target=self._look, name="down-detector", daemon=True))
 
     def start(self) -> None:
-        with self.db.read() as tx:
-            known = [row.host for row in agents.list_(tx)]
-        for host in known:
-            self.asker.know(host)
+        self._follow()
         for thread in self._threads:
             thread.start()
         self.asker.start()
@@ -53,6 +66,39 @@ class Agents:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout_s)
+
+    # the nodes, as nodes/directory.py wants them ------------------------------------------------------------------
+
+    def node(self, host: str) -> verbs.Node | None:
+        found = self.asker.node(host)
+        if found is None:
+            with self.db.read() as tx:
+                enrolled = agents.find(tx, host) is not None
+            if enrolled:
+                self.asker.know(host)
+                found = self.asker.node(host)
+        return found
+
+    def names(self) -> list[str]:
+        return self.asker.names()
+
+    def know(self, host: str) -> None:
+        self.asker.know(host)
+
+    def forget(self, host: str) -> None:
+        self.asker.forget(host)
+
+    def _follow(self) -> None:
+        """Know the hosts that are enrolled, by whichever process, and those only."""
+        known = set(self.asker.names())
+        with self.db.read() as tx:
+            enrolled = {row.host for row in agents.list_(tx)}
+        for host in enrolled - known:
+            self.asker.know(host)
+        for host in known - enrolled:
+            self.asker.forget(host)
+
+    # what they report ---------------------------------------------------------------------------------------------
 
     def _heard(self, host: str, report: verbs.Report | None) -> None:
         with self._lock:
@@ -82,7 +128,7 @@ class Agents:
                 self._due.put(host)
 
     def _take(self, host: str, report: verbs.Report | None) -> None:
-        node = self.asker.node(host)
+        node = self.node(host)
         if node is None:
             return  # it was dismissed
         if report is None:
@@ -111,10 +157,11 @@ class Agents:
     def _look(self) -> None:
         """Draw the picture anew, whether anybody reports or not: who does not is down after a while."""
         while not self._stopping.wait(self.interval_s):
-            try:
-                self.places.refresh()
-            except Exception:
-                LOG.exception("the picture of all places could not be drawn; it is tried again")
+            for look in (self._follow, self.places.refresh):
+                try:
+                    look()
+                except Exception:
+                    LOG.exception("the picture of all places could not be drawn; it is tried again")
 
 
 def _added(node: verbs.Node, name: str, options: dict[str, object]) -> verbs.BackendReport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from brickyard.core import clock, errors
-from brickyard.db import hosts
+from brickyard.db import hosts, processes
 from brickyard.db.database import Row, Tx
 from brickyard.service.site import Site
 
@@ -34,7 +34,7 @@ class Service:
 def list_(site: Site, *, host: str | None = None, binary: str | None = None) -> list[Service]:
     """All services; `host` is host@backend, or a host with all its backends."""
     with site.db.read() as tx:
-        found = [scheduler(site), *(_volume(site, row) for row in hosts.list_backends(tx))]
+        found = [*_schedulers(site, tx), *(_volume(site, row) for row in hosts.list_backends(tx))]
     return [
         service
         for service in found
@@ -44,9 +44,9 @@ def list_(site: Site, *, host: str | None = None, binary: str | None = None) -> 
 
 def switch(site: Site, *, host: str, binary: str, enabled: bool, reason: str | None = None) -> None:
     """Enable or disable a backend for new volumes. Without a scheduler nothing would work: that one stays."""
-    if binary == SCHEDULER and host == scheduler(site).host:
-        raise errors.Invalid(f"{SCHEDULER} cannot be disabled; disable a {VOLUME}.", field="binary")
     with site.db.begin() as tx:
+        if binary == SCHEDULER and host in {one.host for one in _schedulers(site, tx)}:
+            raise errors.Invalid(f"{SCHEDULER} cannot be disabled; disable a {VOLUME}.", field="binary")
         row = require(tx, host) if binary == VOLUME else None
         if row is None:
             raise errors.NotFound(f"Service {binary} could not be found on host {host}.")
@@ -125,14 +125,41 @@ def _volume(site: Site, row: Row) -> Service:
     )
 
 
-def scheduler(site: Site) -> Service:
-    """The conductor runs in the process that answers: on the host whose node that is too, where there is one."""
-    names = site.world.nodes.own() or site.world.nodes.names()
+def own_host(site: Site) -> str:
+    """Where this process is: on the host whose node it is too, where there is one."""
+    own = site.world.nodes.own()
+    return own[0] if own else site.host
+
+
+def processes_up(site: Site, tx: Tx) -> dict[tuple[str, str], bool]:
+    """(binary, host) → whether one is there, of the processes that share the database; a conductor is a scheduler."""
+    oldest = clock.stamp(-site.settings.service_down_time_s)
+    found: dict[tuple[str, str], bool] = {}
+    for row in processes.list_(tx):
+        of = row.binary, row.host
+        found[of] = found.get(of, False) or row.heartbeat_at >= oldest
+    return found
+
+
+def _schedulers(site: Site, tx: Tx) -> list[Service]:
+    """The conductor of this process, or those that share its database."""
+    if site.waker.here:
+        return [_scheduler(site, own_host(site), up=True, updated_at=clock.stamp())]
+    latest = {row.host: row.heartbeat_at for row in sorted(processes.list_(tx), key=lambda row: row.heartbeat_at)}
+    known = processes_up(site, tx)
+    return [
+        _scheduler(site, host, up=up, updated_at=latest[host])
+        for (binary, host), up in known.items()
+        if binary == SCHEDULER
+    ]
+
+
+def _scheduler(site: Site, host: str, *, up: bool, updated_at: str) -> Service:
     return Service(
         binary=SCHEDULER,
-        host=names[0] if names else "localhost",
+        host=host,
         zone=site.settings.availability_zone,
         enabled=True,
-        up=True,
-        updated_at=clock.stamp(),
+        up=up,
+        updated_at=updated_at,
     )

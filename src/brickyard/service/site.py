@@ -13,7 +13,10 @@ from brickyard.service.policy import Policy
 
 
 class Waker(Protocol):
-    """How a conductor hears of a flow, and how a request waits for the end of one."""
+    """How a conductor hears of a flow, and how a request waits for the end of one. `here`: it is in this process."""
+
+    @property
+    def here(self) -> bool: ...
 
     def wake(self, id: str) -> None: ...
 
@@ -72,6 +75,7 @@ class Site:
     policy: Policy
     agents: Agents | None = None  # None: there is no message broker, and no node but our own
     identity: Identity | None = None  # None: tokens are our own, or none are needed
+    host: str = "localhost"  # of this process
 
     @property
     def db(self) -> Database:

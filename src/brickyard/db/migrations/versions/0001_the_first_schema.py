@@ -175,6 +175,20 @@ def upgrade() -> None:
         batch_op.create_index("ix_messages_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
 
     op.create_table(
+        "processes",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("binary", sa.String(length=255), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("heartbeat_at", sa.String(length=26), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_processes")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
         "projects",
         sa.Column("id", sa.String(length=255), nullable=False),
         sa.Column("generation", sa.BigInteger(), server_default="0", nullable=False),
