@@ -87,3 +87,29 @@ def test_a_read_that_hangs_holds_up_the_others_for_a_moment_only(monkeypatch: py
     assert call({"REQUEST_METHOD": "POST", "PATH_INFO": "/v3/volumes"}, None) == [b"answered"]
     release.set()
     hanging.join(30)
+
+
+def test_what_waits_for_others_is_done_before_the_turn() -> None:
+    release, entered, asked = threading.Event(), threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        entered.set()
+        release.wait(30)
+        return [b"answered"]
+
+    def ahead(environ: dict[str, Any]) -> None:
+        if environ["PATH_INFO"] == "/v3/second":
+            assert entered.wait(30)  # the first one has its turn, and keeps it
+            asked.set()
+
+    call = http_server.in_turn(app, ahead)
+    paths = ("/v3/first", "/v3/second")
+    threads = [
+        threading.Thread(target=call, args=({"REQUEST_METHOD": "GET", "PATH_INFO": path}, None)) for path in paths
+    ]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(30)
+    release.set()
+    for thread in threads:
+        thread.join(30)

@@ -247,10 +247,11 @@ def test_decisions_are_numbered_without_a_gap_and_say_what_would_change_our_mind
 
 
 def test_the_lock_has_hashes_and_no_addresses() -> None:
-    lock = words(ROOT / "requirements.lock")
-    assert "://" not in lock
-    packages = re.findall(r"^[\w.\[\]-]+==[^\\\n]+(\\?)$", lock, re.MULTILINE)
-    assert packages and all(packages), "every package has hashes"
+    for path in (path for path in FILES if path.suffix == ".lock"):
+        lock = words(path)
+        assert "://" not in lock, name(path)
+        packages = re.findall(r"^[\w.\[\]-]+==[^\\\n]+(\\?)$", lock, re.MULTILINE)
+        assert packages and all(packages), f"every package has hashes: {name(path)}"
 
 
 def test_every_dependency_is_locked() -> None:

@@ -18,7 +18,7 @@ from brickyard.service.site import Identified
 
 GROUP = "keystone_authtoken"
 REMEMBERED = 10_000  # tokens, the oldest of which is forgotten; each is some kilobytes
-MEMORY = "brickyard.tokens"
+MEMORY, FOUND = "brickyard.tokens", "brickyard.identified"  # keys of the environment of a request
 
 
 class Keystone:
@@ -34,8 +34,22 @@ class Keystone:
         self._memory = None if given.get("memcached_servers") else Memory()
         self._middleware = _middleware({**given, "cache": MEMORY})
 
+    def ahead(self, environ: dict[str, Any]) -> None:
+        """Ask for a request that will wait for its turn, so that nobody waits while Keystone thinks; kept in it."""
+        if "HTTP_X_AUTH_TOKEN" in environ:
+            try:
+                environ[FOUND] = self._ask(environ)
+            except Exception as error:  # raised where the request is answered, which has a form for it
+                environ[FOUND] = error
+
     def identify(self, environ: Mapping[str, Any]) -> Identified:
         """See `service.site.Identity`."""
+        found = environ.get(FOUND)
+        if isinstance(found, Exception):
+            raise found
+        return found if isinstance(found, Identified) else self._ask(environ)
+
+    def _ask(self, environ: Mapping[str, Any]) -> Identified:
         seen = {**environ, MEMORY: self._memory}
         answer: list[Any] = []
 

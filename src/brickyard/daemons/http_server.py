@@ -39,9 +39,17 @@ LOG_CONFIG = {"loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 class InProcess(mt.MTServer):
-    """`on_ready` is called once the server answers."""
+    """`on_ready` is called once the server answers; `ahead` with each read of Block Storage, before its turn."""
 
-    def __init__(self, app: Callable[..., Any], *, host: str, port: int, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        host: str,
+        port: int,
+        on_ready: Callable[[], None],
+        ahead: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         super().__init__(
             "brickyard",
             address=host,
@@ -56,7 +64,7 @@ class InProcess(mt.MTServer):
             log_dictconfig=LOG_CONFIG,
         )
         self._stopping = threading.Event()
-        self._app, self._on_ready = ending_streams(in_turn(app), self._stopping), on_ready
+        self._app, self._on_ready = ending_streams(in_turn(app, ahead), self._stopping), on_ready
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then let the requests that run come to their end."""
@@ -97,18 +105,20 @@ class InProcess(mt.MTServer):
         self.wrks.clear()
 
 
-def in_turn(app: Callable[..., Any]) -> Callable[..., Any]:
+def in_turn(app: Callable[..., Any], ahead: Callable[[dict[str, Any]], None] | None = None) -> Callable[..., Any]:
     """The application, with one read of Block Storage at a time.
 
     Such a read is all Python and SQLite in memory, and Python runs one thread at a time anyway. Sixteen threads that
     take the interpreter from each other at every row answer fewer requests than one that finishes what it began. A read
-    that takes long holds up the others for TURN_S and no longer.
+    that takes long holds up the others for TURN_S and no longer. What waits for others is done `ahead` of the turn.
     """
     turn = threading.Lock()
 
     def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         if environ["REQUEST_METHOD"] != "GET" or not environ["PATH_INFO"].startswith("/v3"):
             return app(environ, start_response)
+        if ahead is not None:
+            ahead(environ)
         mine = turn.acquire(timeout=TURN_S)
         try:
             return app(environ, start_response)
