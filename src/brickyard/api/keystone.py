@@ -35,7 +35,7 @@ class Keystone:
         self._middleware = _middleware({**given, "cache": MEMORY})
 
     def ahead(self, environ: dict[str, Any]) -> None:
-        """Ask for a request that will wait for its turn, so that nobody waits while Keystone thinks; kept in it."""
+        """See `service.site.Identity`: so that nobody waits for a turn while Keystone thinks."""
         if "HTTP_X_AUTH_TOKEN" in environ:
             try:
                 environ[FOUND] = self._ask(environ)

@@ -46,7 +46,13 @@ def api(settings: Settings, *, say: Callable[[str], None]) -> None:
             rules.warm()
 
         made = app.create_app(site.Site(world, waker, rules, agents, asked, host))
-        server = http_server.InProcess(made, host=settings.listen_host, port=settings.listen_port, on_ready=ready)
+        server = http_server.InProcess(
+            made,
+            host=settings.listen_host,
+            port=settings.listen_port,
+            on_ready=ready,
+            ahead=asked.ahead if asked else None,
+        )
         nodes.start()
         waker.start()
         try:

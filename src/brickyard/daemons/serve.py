@@ -81,7 +81,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
         host=settings.listen_host,
         port=settings.listen_port,
         on_ready=ready,
-        ahead=identity.ahead if identity else None,
+        ahead=asked.ahead if asked else None,
     )
     if agents:
         agents.start()

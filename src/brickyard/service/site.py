@@ -32,6 +32,9 @@ class Identity(Protocol):
     def identify(self, environ: Mapping[str, Any]) -> Identified:
         """By the WSGI environment of a request; Unauthorized, or Unavailable when that service does not answer."""
 
+    def ahead(self, environ: dict[str, Any]) -> None:
+        """Ask now for a request that is going to wait, and keep the answer in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identified:
