@@ -220,7 +220,7 @@ def test_what_operators_look_at(cinder: Any) -> None:
     with pytest.raises(exceptions.NotFound, match="no clusters"):
         cinder.clusters.update("one", "cinder-volume", False)
     assert [one.resource for one in cinder.resource_filters.list("pool")] == ["pool"]
-    assert cinder.messages.list() == []
+    assert all(one.event_id.startswith("VOLUME_") for one in cinder.messages.list())
     for use in (cinder.messages.get, cinder.messages.delete):
         with pytest.raises(exceptions.NotFound):
             use(str(uuid.uuid4()))

@@ -88,7 +88,7 @@ def test_snapshots_by_hand(storage: Any, volume: Any) -> None:
     assert becomes(storage.get_snapshot, again, "available").size == 1
 
 
-def test_a_volume_is_given_up_and_listed(storage: Any) -> None:
+def test_a_volume_is_given_up_and_listed(storage: Any, cinder: Any) -> None:
     kind = storage.create_type(name="raw", extra_specs={"volume_backend_name": "raw"})
     made = becomes(storage.get_volume, storage.create_volume(name="old", size=1, volume_type="raw"), "available")
     storage.unmanage_volume(made)
@@ -99,6 +99,9 @@ def test_a_volume_is_given_up_and_listed(storage: Any) -> None:
     # this method asks for microversion 3.71, whatever the connection was told
     with pytest.raises(openstack.exceptions.HttpException, match=r"3\.71 is not supported"):
         storage.manage_volume(host=HOST, ref=reference)
+    back = becomes(storage.get_volume, cinder.volumes.manage(HOST, reference), "available")
+    storage.delete_volume(back)
+    storage.wait_for_delete(back, interval=0.1, wait=WAIT_S)
     storage.delete_type(kind)
 
 
