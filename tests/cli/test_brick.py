@@ -100,6 +100,10 @@ def test_an_audit_tells_leftovers_and_snapshots_whose_volume_is_gone(pool: Pool)
         ("snapshot_without_parent", kept),
         ("leftovers", f"volume-{ONE}"),
     }
+    assert "tidied up" in pool("tidy", f"volume-{ONE}").out
+    assert "nothing was left to do" in pool("tidy", f"volume-{ONE}").out
+    assert [row["kind"] for row in pool.json("audit", code=1)] == ["snapshot_without_parent"]
+    assert "not the name of a brick" in pool("tidy", "../x", code=1).err
 
 
 def test_mistakes_are_told_in_a_line_and_by_the_exit_code(tmp_path: Path) -> None:

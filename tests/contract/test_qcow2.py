@@ -7,10 +7,11 @@ from brickyard.brick.files import FileDriver
 
 from .adoption import AdoptionContract
 from .content import strange_file
+from .keeping import KeepingContract
 from .suite import DriverContract
 
 
-class TestQcow2(DriverContract, AdoptionContract):
+class TestQcow2(DriverContract, AdoptionContract, KeepingContract):
     def make(self, pool: Path) -> FileDriver:
         return qcow2.driver(str(pool))
 

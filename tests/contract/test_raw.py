@@ -7,10 +7,11 @@ from brickyard.brick.files import FileDriver
 
 from .adoption import AdoptionContract
 from .content import strange_file
+from .keeping import KeepingContract
 from .suite import DriverContract
 
 
-class TestRaw(DriverContract, AdoptionContract):
+class TestRaw(DriverContract, AdoptionContract, KeepingContract):
     def make(self, pool: Path) -> FileDriver:
         return raw.driver(str(pool))
 

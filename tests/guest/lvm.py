@@ -19,6 +19,7 @@ import pytest
 from tests.contract import deaths
 from tests.contract.adoption import AdoptionContract
 from tests.contract.content import MIB, SIZE, fill, holds, snapshot_of, volume
+from tests.contract.keeping import KeepingContract
 from tests.contract.suite import DriverContract
 
 from brickyard.brick import faults, steps
@@ -63,7 +64,7 @@ def mapped(group: str = GROUP) -> list[str]:
     return [name for name in names if name.startswith(f"{group}-") and f"-{group}--pool" not in name]
 
 
-class LvmContract(DriverContract, AdoptionContract):
+class LvmContract(DriverContract, AdoptionContract, KeepingContract):
     thin = False
     clean = False
     raid1 = False

@@ -191,6 +191,7 @@ def test_lvm_killed_at_any_moment_leaves_what_a_repeat_mends(
         wrapped.delenv("KILLED_COMMAND")
         print(f"{act.__name__}, {command}, moment {moment}: {stopped()}", flush=True)
         act(driver, label, other)
+        assert stopped() == []
         if act is not delete:
             assert holds(driver, label.name, 7)
         for one in (label, other, snapshot_of(label, other)):

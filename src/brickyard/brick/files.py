@@ -161,6 +161,7 @@ class FileDriver:
         with locks.held(self._directory, name):
             sidecar, present = self._present(name)
             if present >= promised and sidecar.size_bytes >= promised:
+                steps.sync(self._directory)  # whoever made it larger may have died before that
                 return Did.ALREADY
             self._sweep(name)
             with undo.on_error() as on_error:

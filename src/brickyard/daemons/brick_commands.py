@@ -200,6 +200,15 @@ def delete(bench: Bench, names: tuple[str, ...]) -> None:
 @brick.command()
 @click.argument("name")
 @works
+def tidy(bench: Bench, name: str) -> None:
+    """Remove what a verb has left that died, as audit tells it, wiped where that is needed. The brick itself stays."""
+    name = bench.name(name)
+    bench.tell(bench.driver.tidy(name), name, "tidied up")
+
+
+@brick.command()
+@click.argument("name")
+@works
 def wipe(bench: Bench, name: str) -> None:
     """Make the content of a brick unreadable before it is deleted, and show the receipt."""
     found = bench.find(name)
@@ -270,7 +279,7 @@ def differences(driver: Guard) -> list[dict[str, str]]:
         elif label.kind is Kind.SNAPSHOT and name_of(Kind.VOLUME, label.parent or "") not in bricks:
             rows.append(("snapshot_without_parent", name, f"Volume {label.parent} is not here: clone it or delete it."))
     for name, left in driver.leftovers().items():
-        rows.append(("leftovers", name, f"{', '.join(left)}: a verb died; repeat it, or remove these files."))
+        rows.append(("leftovers", name, f"{', '.join(left)}: a verb died; repeat it, or tidy up after it."))
     return [{"kind": kind, "name": name, "message": message} for kind, name, message in rows]
 
 

@@ -143,7 +143,7 @@ def make_thin_pool(lvm: Lvm, name: str, pool: str, *, raid1: bool = False) -> Di
     """A thin pool in most of what is free in the group, which fills new blocks with zeros."""
     group = reports.read(lvm, name)
     if pool in group.volumes and "pool" in group.volumes[pool].layout:
-        return Did.ALREADY
+        return lvm.kept()
     if pool in group.volumes and not (raid1 and tags.tag("making") in group.volumes[pool].raw_tags):
         raise errors.BrickMismatch(f"{name}/{pool} exists and is no thin pool: use another name")
     copies = 2 if raid1 else 1
@@ -192,7 +192,7 @@ def extend(name: str, device: str, *, uuid: str | None = None) -> Did:
     """Add a device, which must be free of everything."""
     lvm, group = _group(name, uuid)
     if _device(group, device) is not None:
-        return Did.ALREADY
+        return lvm.kept()
     for member in members([device]):
         if member.group:
             raise errors.BrickMismatch(
@@ -210,7 +210,7 @@ def drain(name: str, device: str, progress: Progress | None = None, *, uuid: str
     lvm, group = _group(name, uuid)
     one = _device(group, device)
     if one is None or (one.used_bytes == 0 and not one.allocatable):
-        return Did.ALREADY
+        return lvm.kept()
     if len(group.devices) == 1:
         raise errors.BrickError(f"{device} is the last device of {name}: add another one first, or destroy the pool")
     queue = Queue(group.uuid)
@@ -232,7 +232,7 @@ def refill(name: str, device: str, *, uuid: str | None = None) -> Did:
     lvm, group = _group(name, uuid)
     one = _device(group, device)
     if one is None or one.allocatable:
-        return Did.ALREADY
+        return lvm.kept()
     with Queue(group.uuid).turn():
         lvm.change("pvchange", "-x", "y", one.path)
     return Did.CHANGED

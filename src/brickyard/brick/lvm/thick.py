@@ -109,7 +109,7 @@ class ThickDriver:
         with volumes.queue().brick_lock(name):
             group = volumes.look()
             if volumes.of_brick(group, name) is None:
-                return Did.ALREADY
+                return volumes.kept()
             self._wipe(group, volumes.owned(group, name), None)
             volumes.remove(name)
             return Did.CHANGED
@@ -125,6 +125,7 @@ class ThickDriver:
             group, volume, told = volumes.told(name)
             promised, growing = group.rounded(size_bytes), volume.tags.growing_bytes
             if growing is None and volume.size_bytes >= promised:
+                volumes.kept()
                 return told
             volumes.check_changeable(group)
             self._check_alone(volume)
@@ -216,7 +217,7 @@ class ThickDriver:
             group = volumes.look()
             volume = volumes.of_brick(group, name)
             if volume is None or not volume.tags.making:
-                return Did.ALREADY
+                return volumes.kept()
             self._wipe(group, volume, None)
             volumes.remove(name)
             return Did.CHANGED
@@ -316,6 +317,7 @@ class ThickDriver:
         """Retire it and erase it, or go on where a former call died. The lock of the brick is held, no other."""
         volumes, name = self._volumes, volume.name
         if volume.tags.wiped is not None and (receipt := _receipt(volume)) is not None:
+            volumes.kept()
             return receipt
         volumes.check_changeable(group)
         self._check_alone(volume)

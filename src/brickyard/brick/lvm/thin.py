@@ -171,9 +171,10 @@ class ThinDriver:
         with volumes.queue().brick_lock(name):
             group = volumes.look()
             volume = volumes.of_brick(group, name)
+            self._tell(group, self._pool_name)
             swept = self._sweep(group, name)
             if volume is None:
-                return Did.CHANGED if swept else Did.ALREADY
+                return Did.CHANGED if swept else volumes.kept()
             volumes.owned(group, name)
             volumes.shut(name, volume)
             volumes.remove(volume)
@@ -185,6 +186,7 @@ class ThinDriver:
             group, volume, told = volumes.told(name)
             promised = group.rounded(size_bytes)
             if volume.size_bytes >= promised:
+                volumes.kept()
                 return told
             self._check_room(group, promised - volume.size_bytes)
             volumes.change("lvextend", "-L", f"{promised}b", volumes.place(volume))
@@ -211,6 +213,7 @@ class ThinDriver:
         volumes, name = self._volumes, label.name
         with volumes.queue().brick_lock(name, reading=source):
             group = volumes.look()
+            self._tell(group, source)
             there = group.volumes.get(name)
             if there is not None and not there.tags.making:
                 return self._matched(group, label, source, size_bytes, exact=False)
@@ -233,6 +236,7 @@ class ThinDriver:
         with volumes.queue().brick_lock(name, reading=snapshot):
             group = volumes.look()
             volume, kept = volumes.whole(group, name), volumes.whole(group, snapshot)
+            self._tell(group, snapshot)
             if volume.open:
                 raise InUse(f"{name} is in use: stop what has it open, then repeat")
             self._check_room(group, 0)
@@ -288,7 +292,7 @@ class ThinDriver:
         with self._volumes.queue().brick_lock(name):
             group = self._volumes.look()
             swept = self._sweep(group, name)
-            return Did.CHANGED if self._remove_unfinished(group, name) or swept else Did.ALREADY
+            return Did.CHANGED if self._remove_unfinished(group, name) or swept else self._volumes.kept()
 
     # the pool's own ---------------------------------------------------------------------------------------------
 
@@ -348,6 +352,13 @@ class ThinDriver:
         self._volumes.change(
             "lvcreate", "-s", *ONLY_WHEN_OPENED, "-n", name, *tags.changes(own), self._volumes.place(origin)
         )
+
+    def _tell(self, group: Group, name: str) -> None:
+        """A volume, or the pool, stands still while others are made of it or removed; let it go on if who did that has
+        died. What is not ours stays as it is."""
+        volume = group.volumes.get(name)
+        if volume is not None and (volume.tags.label is not None or name == self._pool_name):
+            self._volumes.tell(group, volume)
 
     def _remove_unfinished(self, group: Group, name: str) -> bool:
         there = group.volumes.get(name)

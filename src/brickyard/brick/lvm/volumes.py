@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from brickyard.brick import shell
 from brickyard.brick.lvm import groups, reports, tags
@@ -140,7 +141,7 @@ class Volumes:
                 f"{label.name} exists in {self.name} and {state}; wanted: {label} of {size_bytes} bytes"
                 f"{f' from {source}' if source else ''}; use another id, or delete it first"
             )
-        return Did.ALREADY
+        return self.kept()
 
     def check_changeable(self, group: Group) -> None:
         if group.missing:
@@ -163,6 +164,10 @@ class Volumes:
                 lvm.run(sub, *arguments)
         if sub != "lvchange" or not {"-ay", "-an"} & set(arguments):  # those two write nothing
             lvm.flush()
+
+    def kept(self) -> Did:
+        """ALREADY, and on the disks."""
+        return self._door().kept()
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[Lvm]:
@@ -290,7 +295,7 @@ class Volumes:
             group = self.look()
             volume = self.whole(group, label.name)
             if volume.tags.label == label:
-                return Did.ALREADY
+                return self.kept()
             self.check_changeable(group)
             assert volume.tags.label is not None  # or it is not ours, and `whole` says so
             old, new = tags.of_label(volume.tags.label), tags.of_label(label)
@@ -306,13 +311,13 @@ class Volumes:
             if there is not None and name != label.name and (volume is not None or there.tags.label != label):
                 raise errors.BrickMismatch(f"{self.place(there)} exists already: choose another id")
             if volume is None and there is not None:
-                return Did.ALREADY  # a former call has renamed it
+                return self.kept()  # a former call has renamed it
             if volume is None:
                 raise errors.NotFound(f"there is no volume {name} in {self.name}")
             if volume.tags.label is not None and volume.tags.label != label:
                 raise errors.BrickMismatch(f"{self.place(volume)} belongs to {volume.tags.label}: it is not adopted")
             if volume.tags.label == label and name == label.name:
-                return Did.ALREADY
+                return self.kept()
             if volume.tags.label is None:
                 adoptable(volume)
                 own = tags.changes([*tags.of_label(label), tags.tag("adopted", name)])
@@ -327,7 +332,7 @@ class Volumes:
             self.check_changeable(group)
             volume = self.of_brick(group, name)
             if volume is None or volume.tags.label is None:
-                return Did.ALREADY
+                return self.kept()
             self.whole(group, name)
             if volume.name != name or volume.tags.reverting or volume.tags.growing_bytes is not None:
                 raise errors.BrickMismatch(f"a verb on {self.place(volume)} has not ended that died: repeat that first")
@@ -348,11 +353,13 @@ def is_told(volume: Volume) -> bool:
     """Whether the kernel has it as LVM has written it down, where it is active."""
     if not volume.active or not volume.device:
         return True
+    place = Path("/sys/dev/block", volume.device)
     try:
-        with open(f"/sys/dev/block/{volume.device}/size", encoding="ascii") as file:
-            return not volume.stopped and int(file.read()) * SECTOR_BYTES == volume.size_bytes
+        size_bytes = int((place / "size").read_text()) * SECTOR_BYTES
+        still = (place / "dm" / "suspended").read_text().strip() == "1"
     except FileNotFoundError:  # closed since
         return True
+    return size_bytes == volume.size_bytes and not still and not volume.stopped
 
 
 def size_of(volume: Volume) -> int:
