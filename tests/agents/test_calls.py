@@ -16,7 +16,7 @@ from tests.agents.rig import until
 
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label
-from brickyard.core.settings import Agents, Tls
+from brickyard.core.settings import Agents
 from brickyard.hypervisor import memory
 from brickyard.nodes import agent, layout, local, remote, verbs, wire
 from brickyard.nodes import broker as door
@@ -289,6 +289,28 @@ def test_a_call_that_comes_twice_is_done_once(bench: Bench) -> None:
     assert bench.gate.log.count("create_brick") == 1
 
 
+def test_a_report_that_waited_while_we_slept_does_not_count(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "AWAY_S", 1.5)
+    asleep, wake = threading.Event(), threading.Event()
+
+    def sleep(host: str) -> None:
+        asleep.set()
+        assert wake.wait(60)
+
+    awake, bench.asker.on_alive = bench.asker.on_alive, sleep
+    bench.agent.notify(None)
+    assert asleep.wait(60)
+    bench.asker.on_alive = awake
+    stale = dataclasses.replace(bench.local.report(), vcpus=99)
+    bench.agent.notify(stale)
+    until(bench.asker._listener.was_away, "it has slept for long")
+    wake.set()
+    until(lambda: not bench.asker._listener.was_away(), "it has connected anew")
+    fresh = dataclasses.replace(stale, vcpus=1)
+    until(lambda: bench.agent.notify(fresh) or (bench.host, fresh) in bench.reports, "what is said now counts")
+    assert (bench.host, stale) not in bench.reports
+
+
 def test_an_answer_that_comes_too_late_harms_nobody(bench: Bench) -> None:
     bench.gate.open.clear()
     mine, other = label(), bench.an_asker()
@@ -359,25 +381,3 @@ def test_a_word_counts_only_from_the_host_that_was_asked(bench: Bench, broker: r
     bench.gate.open.set()
     assert asked.result() is Did.CHANGED
     assert not [report for _, report in bench.reports if report is not None]
-
-
-# TLS -------------------------------------------------------------------------------------------------------------
-
-
-def test_calls_go_over_tls(tmp_path: Path, broker: rabbit.Rabbit) -> None:
-    made = Bench(tmp_path, broker, tls=True)
-    try:
-        assert made.broker.servers == (f"127.0.0.1:{broker.amqps}",)
-        assert made.node.create_brick("m", label(), 10) is Did.CHANGED
-    finally:
-        made.close()
-
-
-def test_a_broker_that_cannot_prove_its_name_is_refused(broker: rabbit.Rabbit) -> None:
-    good = broker.settings(tls=True)
-    by_nobody = dataclasses.replace(good, tls=Tls())
-    by_another_name = dataclasses.replace(good, servers=(f"localhost:{broker.amqps}",))
-    for wrong in (by_nobody, by_another_name):
-        with pytest.raises(errors.Unavailable, match="certificate verify failed"):
-            door.connect(wrong, "test")
-    door.connect(good, "test").release()

@@ -61,6 +61,25 @@ def guests(site: Site) -> dict[str, int]:
     return {host: len(site.world.nodes[host].guests()) for host in HOSTS}
 
 
+def test_a_conductor_that_lost_the_boot_on_one_host_goes_to_no_other(site: Site) -> None:
+    """It slept in the middle, and another one has booted the instance meanwhile."""
+    node: Any = site.world.nodes["h1"]
+    create = node.create_brick
+
+    def sleep(*args: Any, **named: Any) -> None:
+        node.create_brick = create
+        with site.db.begin() as tx:
+            tx.execute(sa.update(schema.flows).values(lease_until="2000"))
+            [id] = tx.scalars(sa.select(schema.flows.c.id))
+        assert site.waker.run(id) == "done"
+        raise errors.Unreachable("it has slept for longer than anybody waits for a host")
+
+    node.create_brick = sleep
+    row = boot(site)
+    assert (row.status, row.host) == ("active", "h1")
+    assert bricks(site) == {"h1": 1, "h2": 0, "h3": 0}
+
+
 def test_flavor_with_local_storage_needs_no_option(site: Site) -> None:
     row = boot(site)
     assert row.status == "active"

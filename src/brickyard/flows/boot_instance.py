@@ -142,6 +142,7 @@ def make_volumes(run: Run) -> dict[str, Any]:
             failures.append({"host": held["host"], "message": error.message, "pool": error.facts.get("pool", "")})
             if not elsewhere(error):
                 raise
+        run.check()  # it may have failed because we slept, and what lies there now is of whoever took over
         _unmake_on(run, held)
         with run.world.db.begin() as tx:
             reservations.clear(tx, held["reservation_id"])

@@ -59,7 +59,7 @@ class Run:
     moved: progress.Moved | None = None  # and how far it is, if it can tell
 
     def check(self) -> None:
-        """Before an Act turns to a host that nobody may have asked before: fence.Stop if another has the flow now."""
+        """Before an Act undoes, or goes on to a host that nobody has asked yet: fence.Stop if another has the flow."""
         with self.world.db.read() as tx:
             row = rows.find(tx, self.id)
         if row is None or row.epoch != self.epoch:

@@ -22,6 +22,7 @@ LOG = logging.getLogger(__name__)
 CONNECT_S, WRITE_S = 5.0, 15.0
 ANSWER_S = 10.0  # a queue that is only coming back may leave the one who declares or consumes it without an answer
 TICK_S = 1.0
+AWAY_S = 10.0  # so long between two ticks, and this process was suspended
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 TROUBLE = (*Connection("pyamqp://").connection_errors, *Connection("pyamqp://").channel_errors, OSError)
 
@@ -151,6 +152,7 @@ class Listener:
     ) -> None:
         self.broker, self.name, self.begin, self.tick, self.idle = broker, name, begin, tick, idle
         self.connected = threading.Event()
+        self._ticked_s = clock.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"{name}-listener", daemon=True)
 
@@ -161,6 +163,10 @@ class Listener:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def was_away(self) -> bool:
+        """This process was suspended: what comes now was sent to it long ago. The connection is made anew soon."""
+        return clock.monotonic() - self._ticked_s > AWAY_S
 
     def _work(self) -> None:
         failures = 0
@@ -183,6 +189,7 @@ class Listener:
 
     def _listen(self, connection: Connection) -> None:
         channel = connection.channel()
+        self._ticked_s = clock.monotonic()
         self.begin(channel)
         self.connected.set()
         LOG.info("the message broker is there", extra={"server": f"{connection.hostname}:{connection.port}"})
@@ -191,6 +198,9 @@ class Listener:
             with contextlib.suppress(TimeoutError):
                 while (left_s := until_s - clock.monotonic()) > 0:
                     connection.drain_events(timeout=left_s)
+            if self.was_away():
+                raise errors.Unavailable("this process was suspended, and leaves out what was sent to it meanwhile")
+            self._ticked_s = clock.monotonic()
             connection.heartbeat_check()
             self.tick(channel)
             self.idle()

@@ -249,6 +249,8 @@ class Asker:
         host, notice = self._from(message), wire.decoded(wire.Notice, broker.body(message))
         if host is None or notice is None or self.on_report is None:
             return
+        if self._listener.was_away():
+            return  # it speaks of a host as it was then, and others have recorded what came after it
         if notice.report is None:
             self.on_alive(host)
         elif notice.report.host == host:
