@@ -17,7 +17,7 @@ from brickyard.core import pools, settings
 from brickyard.db import database
 from brickyard.flows import catalogue, conductor, places, world
 from brickyard.hypervisor import machine, memory
-from brickyard.nodes import directory, local
+from brickyard.nodes import directory, keeping, local
 from brickyard.service import policy, reports, site
 
 
@@ -65,7 +65,7 @@ def make(
     options = settings.Service(**service)
     nodes = {}
     for name, mind in (hosts or {"h1": hypervisor}).items():
-        nodes[name] = node(name, tmp_path / name if hosts else tmp_path, drivers, mind)
+        nodes[name] = node(name, tmp_path / name if hosts else tmp_path, drivers, mind, tmp_path / "kept")
         reports.record(db, nodes[name].report())
     book = places.Places(db, options)
     book.refresh()
@@ -82,9 +82,13 @@ def _policy() -> policy.Policy:
 
 
 def node(
-    name: str, directory: Path, drivers: Mapping[str, str], hypervisor: machine.Hypervisor | None
+    name: str,
+    directory: Path,
+    drivers: Mapping[str, str],
+    hypervisor: machine.Hypervisor | None,
+    kept: Path | None = None,
 ) -> local.LocalNode:
-    """A host in rack r1 of zone nova, started."""
+    """A host in rack r1 of zone nova, started; its backups are in the directory `kept`."""
     directory.mkdir(exist_ok=True)
     made = local.LocalNode(
         host=name,
@@ -94,6 +98,7 @@ def node(
         backends=[backend(one, driver, directory / one) for one, driver in drivers.items()],
         hypervisor=hypervisor,
         make=from_api,
+        keeper=keeping.Keeper(settings.Backups("volumes", kept) if kept else None),
     )
     made.start()
     return made

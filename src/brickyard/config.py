@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from brickyard import ini, options
+from brickyard import config_backups, ini, options
 from brickyard.brick import registry
 from brickyard.core import errors, fullness, settings
 from brickyard.ini import Files
@@ -217,6 +217,7 @@ def _node(read: Files, state_dir: Path, service: settings.Service) -> settings.N
         acceleration=read.value("host", "acceleration"),
         hypervisor=read.value("host", "hypervisor"),
         backends=_backends(read, state_dir, service.availability_zone),
+        backups=config_backups.read(read, state_dir),
     )
 
 

@@ -14,6 +14,8 @@ import pytest
 from tests import rabbit, world
 from tests.agents.rig import until
 
+from brickyard.backups.copying import Task
+from brickyard.backups.manifest import Where
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label
 from brickyard.core.settings import Agents
@@ -50,7 +52,7 @@ class Bench:
 
     def __init__(self, directory: Path, server: rabbit.Rabbit, tls: bool = False) -> None:
         self.host, self.broker = f"h{uuid.uuid4().hex[:8]}", server.settings(tls=tls)
-        self.local = world.node(self.host, directory, {"m": "memory"}, memory.Memory())
+        self.local = world.node(self.host, directory, {"m": "memory"}, memory.Memory(), directory / "kept")
         self.gate = Gate(self.local)
         self.reports: list[tuple[str, verbs.Report | None]] = []
         self.asker = self.an_asker()
@@ -141,6 +143,7 @@ def test_verbs_answer_as_they_do_at_home(bench: Bench) -> None:
     snapshot = Label(Kind.SNAPSHOT, str(uuid.uuid4()), "p", parent=mine.id)
     guest, more = str(uuid.uuid4()), str(uuid.uuid4())
     disk = verbs.BrickDisk("m", mine.name, mine.id)
+    kept = Where("volumes", str(uuid.uuid4()))
     for verb, *args in (
         ("report",),
         ("create_brick", "m", mine, 10),
@@ -154,6 +157,11 @@ def test_verbs_answer_as_they_do_at_home(bench: Bench) -> None:
         ("find_brick", "m", label().name),
         ("leftovers", "m"),
         ("tidy_brick", "m", mine.name),
+        ("backup_brick", "m", mine.name, Task(kept, mine.id, "p", 30)),
+        ("find_backup", kept),
+        ("restore_brick", "m", mine.name, kept),
+        ("delete_backup", kept),
+        ("cancel_backup", kept.id),
         ("boot", verbs.Boot(guest, "n", 1, 64, (disk,), kernel="/k")),
         ("attach", guest, dataclasses.replace(disk, serial=more)),
         ("detach", guest, more),

@@ -20,6 +20,8 @@ BUSY = {
     "extending",
     "reverting",
     "restoring",
+    "restoring-backup",
+    "backing-up",
     "building",
     "starting",
     "stopping",
@@ -46,7 +48,14 @@ def check(site: Site, *, settled: bool = True) -> None:
     _check_hosts(site)
     if not settled:
         return
-    for table in (schema.volumes, schema.snapshots, schema.instances, schema.groups, schema.group_snapshots):
+    for table in (
+        schema.volumes,
+        schema.snapshots,
+        schema.instances,
+        schema.groups,
+        schema.group_snapshots,
+        schema.backups,
+    ):
         for row in rows(site, table):
             assert row.status not in BUSY, f"{table.name} {row.id} is stuck in {row.status}"
     assert rows(site, schema.reservations) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests import engines, world
-from tests.flows import disk_scenarios, group_scenarios, move_scenarios, scenarios, soundness
+from tests.flows import backup_scenarios, disk_scenarios, group_scenarios, move_scenarios, scenarios, soundness
 from tests.flows.scenarios import Hands, Scenario
 
 from brickyard.core import errors
@@ -19,7 +19,13 @@ from brickyard.db import database, flows, schema
 from brickyard.flows import catalogue, engine
 from brickyard.hypervisor import memory
 
-SCENARIOS = (*scenarios.SCENARIOS, *group_scenarios.SCENARIOS, *move_scenarios.SCENARIOS, *disk_scenarios.SCENARIOS)
+SCENARIOS = (
+    *scenarios.SCENARIOS,
+    *group_scenarios.SCENARIOS,
+    *move_scenarios.SCENARIOS,
+    *backup_scenarios.SCENARIOS,
+    *disk_scenarios.SCENARIOS,
+)
 
 
 def case(scenario: Scenario, *more: str) -> Any:

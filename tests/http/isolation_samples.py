@@ -28,6 +28,7 @@ SAMPLES: dict[tuple[str, str], str] = {
     ("volumes", "key"): "'k'",
     ("snapshots", "id"): "snapshot",
     ("snapshots", "key"): "'k'",
+    ("backups", "id"): "backup",
     ("os-volume-transfer", "id"): "transfer",
     ("volume-transfers", "id"): "transfer",
     ("attachments", "id"): "attachment",
@@ -86,6 +87,11 @@ BODIES: dict[str, Any] = {
     "PUT /snapshots/{id}/metadata": METADATA,
     "PUT /snapshots/{id}/metadata/{key}": {"meta": {"k": "v"}},
     "POST /snapshots/{id}/action os-update_snapshot_status": {"status": "error"},
+    "POST /backups": {"backup": {"volume_id": "<volume>"}},
+    "PUT /backups/{id}": {"backup": {"name": "x"}},
+    "POST /backups/{id}/restore": {"restore": {"volume_id": "<volume>"}},
+    "POST /backups/{id}/action os-reset_status": {"status": "error"},
+    "POST /backups/import_record": {"backup-record": {"backup_service": "brickyard", "backup_url": "e30="}},
     "POST /os-volume-transfer": {"transfer": {"volume_id": "<volume>"}},
     "POST /os-volume-transfer/{id}/accept": {"accept": {"auth_key": "0" * 16}},
     "POST /volume-transfers": {"transfer": {"volume_id": "<volume>"}},
@@ -104,6 +110,9 @@ BODIES: dict[str, Any] = {
 # further ways in which a body names what is a project's
 REFERENCES: tuple[tuple[str, Any], ...] = (
     ("POST /volumes", {"volume": {"size": 1, "source_volid": "<volume>"}}),
+    ("POST /volumes", {"volume": {"size": 1, "backup_id": "<backup>"}}),
+    ("POST /backups", {"backup": {"volume_id": "<volume>", "snapshot_id": "<snapshot>"}}),
+    ("POST /backups/{id}/restore", {"restore": {}}),
     ("POST /volumes", {"volume": {"size": 1, "imageRef": "<image>"}}),
     ("POST /volumes", {"volume": {"size": 1, "volume_type": "<type>"}}),
     ("POST /volumes", {"volume": {"size": 1, "volume_type": "open", "group_id": "<group>"}}),
@@ -302,6 +311,10 @@ class Maker:
         headers = {"OpenStack-API-Version": "volume 3.67", "X-Auth-Token": "ann"}
         [message] = self.client.simulate_get("/v3/messages", headers=headers).json["messages"]
         self.put("message", message["id"])
+        self.settled()
+        of = self.named("backup", volume_id=volume, description="description of backup", metadata=METADATA["metadata"])
+        self.secrets.add("description of backup")
+        self.put("backup", self.post("/v3/backups", {"backup": of})["backup"]["id"])
 
     def image(self, token: str, body: Any) -> str:
         id = str(self.post("/v1/images", body, token)["id"])

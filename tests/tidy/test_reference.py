@@ -12,7 +12,7 @@ import click
 
 from brickyard import options
 from brickyard.api import operations, routes
-from brickyard.api.schemas import answers, operator_answers
+from brickyard.api.schemas import answers, backup_answers, operator_answers
 from brickyard.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,7 +69,7 @@ def test_every_route_and_action_of_v3_is_described_and_nothing_else() -> None:
 
 
 def test_every_answer_that_is_described_has_a_schema_and_every_schema_is_used() -> None:
-    schemas = {**answers.ANSWERS, **operator_answers.ANSWERS}
+    schemas = {**answers.ANSWERS, **backup_answers.ANSWERS, **operator_answers.ANSWERS}
     used = {said.answer for said in operations.TABLE.values()} | {"Fault"}
     used |= set(re.findall(r"#/components/schemas/(\w+)", json.dumps(schemas)))
     assert used - {None} == set(schemas)

@@ -10,15 +10,16 @@ from cinderclient import exceptions
 pytestmark = pytest.mark.wire
 
 
-def test_services_are_the_backends_and_the_scheduler(osc: Any) -> None:
+def test_services_are_the_backends_the_scheduler_and_the_backups(osc: Any) -> None:
     services = osc.json("volume service list --long")
     assert [(one["Binary"], one["Host"], one["Status"], one["State"]) for one in services] == [
         ("cinder-scheduler", "wire", "enabled", "up"),
         ("cinder-volume", "wire@qcow2", "enabled", "up"),
         ("cinder-volume", "wire@raw", "enabled", "up"),
         ("cinder-volume", "wire@vdi", "enabled", "up"),
+        ("cinder-backup", "wire", "enabled", "up"),
     ]
-    assert [one["Backend State"] for one in services] == [None, "up", "up", "up"]
+    assert [one["Backend State"] for one in services] == [None, "up", "up", "up", None]
     assert len(osc.json("volume service list --host wire@vdi --service cinder-volume")) == 1
 
 

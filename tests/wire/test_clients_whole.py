@@ -21,19 +21,19 @@ GUIDE = (HERE.parents[1] / "docs" / "howto" / "use-the-openstack-client.md").rea
 # a pattern of what no test uses, and why
 COMMANDS = {
     r"consistency group .*": "there are no consistency groups: they are groups under an older name",
-    r"volume backup .*": "there are no backups",
+    r"volume backup (record import|unset)": "the client sends them where no version of the API has a request",
     r"extension show|quota list": "they ask the identity and compute services before this one",
     r"availability zone list|limits show|quota .*|extension list|project .*": "named with their options instead",
 }
 METHODS = {
-    r".*backup.*|export_record": "there are no backups",
+    r"import_backup|(fetch|get|set|delete)_backup_metadata": "sent where no version of the API has a request",
+    r"export_backup|reset_backup": "older names, which the SDK warns of",
     r".*consistency_group.*": "there are no consistency groups: they are groups under an older name",
     r"create_image|upload_volume_to_image": "volumes are not uploaded as images",
     r"complete_volume_extend": "it came with 3.71",
     r"reset_snapshot|reset_group_state|reset_group_snapshot_state": "older names, which the SDK warns of",
 }
 MANAGERS = {
-    r"(backups|restores)\..*": "there are no backups",
     r"(consistencygroups|cgsnapshots)\..*": "there are no consistency groups: they are groups under an older name",
     r"volumes\.upload_to_image": "volumes are not uploaded as images",
     r"volumes\.(reimage|extend_volume_completion)": "they came with 3.68 and 3.71",

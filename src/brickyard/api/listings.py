@@ -37,6 +37,7 @@ UNLISTED: dict[str, tuple[str, ...]] = {"transfer": ("id", "name", "volume_id", 
 COLUMNS: dict[str, dict[str, str]] = {
     "volume": {"display_name": "name", "size": "size_gib", "glance_metadata": "image_metadata"},
     "snapshot": {"display_name": "name", "volume_size": "size_gib", "size": "size_gib"},
+    "backup": {"display_name": "name", "size": "size_gib", "fail_reason": "fault"},
     "attachment": {"instance_id": "instance_uuid", "attach_status": "status"},
     "message": {"message_level": "level"},
 }
@@ -50,7 +51,12 @@ SINCE = {
     "consumes_quota": "3.65",
 }
 SINCE_FOR_SNAPSHOTS = {**SINCE, "metadata": "3.22"}
-SORT_SINCE = {("snapshot", "name"): "3.30", ("snapshot", "display_name"): "3.30"}
+SORT_SINCE = {
+    ("snapshot", "name"): "3.30",
+    ("snapshot", "display_name"): "3.30",
+    ("backup", "name"): "3.37",
+    ("backup", "display_name"): "3.37",
+}
 LIKE_SINCE = "3.34"
 # what is the same for all of ours: a filter by it matches everything or nothing
 CONSTANT: dict[str, Any] = {

@@ -18,7 +18,7 @@ from brickyard.api import operations, routes, versions
 from brickyard.api.openapi import PARAMETERS
 from brickyard.api.operations import Described
 from brickyard.api.own_routes import JSON
-from brickyard.api.schemas import answers, operator_answers, shapes
+from brickyard.api.schemas import answers, backup_answers, operator_answers, shapes
 from brickyard.api.schemas.shapes import Schema
 from brickyard.api.schemas.shown import SINCE, at
 
@@ -100,7 +100,7 @@ def document(version: versions.Version) -> dict[str, Any]:
         "security": [{"token": []}],
         "paths": paths,
         "components": {
-            "schemas": at({**answers.ANSWERS, **operator_answers.ANSWERS}, version),
+            "schemas": at({**answers.ANSWERS, **backup_answers.ANSWERS, **operator_answers.ANSWERS}, version),
             "parameters": {"microversion": _microversion(version)},
             "responses": {status: _fault(text) for status, text in FAULTS.items()},
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},

@@ -50,7 +50,7 @@ def texts(*names: str, **later: str) -> dict[str, Schema]:
     return {**dict.fromkeys(names, TEXT), **{name: since(version, TEXT) for name, version in later.items()}}
 
 
-VOLUMES, SNAPSHOTS = paged("volume", counted=True), paged("snapshot", counted=True)
+VOLUMES, SNAPSHOTS, BACKUPS = (paged(noun, counted=True) for noun in ("volume", "snapshot", "backup"))
 ATTACHMENTS, MESSAGES = paged("attachment"), paged("message", "3.5")
 MEMBERS = {"list_volume": since("3.25", BOOLEAN)}
 GROUPS = {**paged("group"), **MEMBERS}
@@ -84,6 +84,16 @@ TABLE: dict[str, Described] = {
     "GET /snapshots/{id}": D("Show a snapshot.", 200, "SnapshotShown"),
     "PUT /snapshots/{id}": D("Change the name or description of a snapshot.", 200, "SnapshotShown"),
     "DELETE /snapshots/{id}": D("Delete a snapshot.", 202),
+    # backups
+    "GET /backups": D("List backups by id and name.", 200, "BackupsBrief", BACKUPS),
+    "POST /backups": D("Back up a volume or a snapshot of it.", 202, "BackupNamed"),
+    "GET /backups/detail": D("List backups with everything.", 200, "Backups", BACKUPS),
+    "POST /backups/import_record": D("Take over a backup by the record that was exported.", 201, "BackupNamed"),
+    "GET /backups/{id}": D("Show a backup.", 200, "BackupShown"),
+    "PUT /backups/{id}": D("Change the name, description or metadata of a backup.", 200, "BackupNamed"),
+    "DELETE /backups/{id}": D("Delete a backup.", 202),
+    "POST /backups/{id}/restore": D("Restore a backup to a volume, or to a new one.", 202, "BackupRestored"),
+    "GET /backups/{id}/export_record": D("Show the record by which a backup is imported elsewhere.", 200, "BackupRecord"),
     # attachments
     "GET /attachments": D("List attachments.", 200, "AttachmentsBrief", ATTACHMENTS),
     "POST /attachments": D("Reserve a volume for an instance, or attach it to the host of a connector.", 200, "AttachmentShown"),
@@ -241,6 +251,8 @@ TABLE |= {  # actions: the operation, a #, and the name
     f"{SNAPSHOT}#os-force_delete": D("Delete a snapshot, whatever its status.", 202),
     f"{SNAPSHOT}#os-unmanage": D("Forget a snapshot, and leave what it holds in its pool.", 202),
     f"{SNAPSHOT}#os-update_snapshot_status": D("Note how far a snapshot is that the compute service makes.", 202),
+    "POST /backups/{id}/action#os-reset_status": D("Correct the status of a backup by hand.", 202),
+    "POST /backups/{id}/action#os-force_delete": D("Delete a backup in any status; one that is being made is ended.", 202),
     "POST /attachments/{id}/action#os-complete": D("Note that a host has attached the volume.", 204),
     f"{TYPE}#addProjectAccess": D("Let a project see a private type.", 202),
     f"{TYPE}#removeProjectAccess": D("Let a project see it no more.", 202),

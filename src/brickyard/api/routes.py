@@ -13,6 +13,7 @@ from brickyard.api import actions
 from brickyard.api.actions import Action
 from brickyard.api.handlers import (
     attachments,
+    backups,
     clusters,
     default_types,
     encryptions,
@@ -38,6 +39,7 @@ from brickyard.api.handlers import (
 )
 from brickyard.api.request import Handler
 from brickyard.api.schemas import attachments as attachment_schemas
+from brickyard.api.schemas import backups as backup_schemas
 from brickyard.api.schemas import clusters as cluster_schemas
 from brickyard.api.schemas import default_types as default_type_schemas
 from brickyard.api.schemas import encryptions as encryption_schemas
@@ -128,6 +130,11 @@ SNAPSHOT_ACTIONS: Mapping[str, Action] = {
         schema=snapshot_schemas.PROGRESS,
     ),
 }
+BACKUP_ADMIN = "volume_extension:backup_admin_actions"
+BACKUP_ACTIONS: Mapping[str, Action] = {
+    "os-reset_status": Action(backups.reset_status, f"{BACKUP_ADMIN}:reset_status", schema=backup_schemas.RESET),
+    "os-force_delete": Action(backups.force_delete, f"{BACKUP_ADMIN}:force_delete"),
+}
 ATTACHMENT_ACTIONS: Mapping[str, Action] = {
     "os-complete": Action(attachments.complete, "volume:attachment_complete", "3.44"),
 }
@@ -215,6 +222,17 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/snapshots/{id}", snapshots.delete, "volume:delete_snapshot"),
     *metadata_of("snapshot"),
     Route("POST", "/snapshots/{id}/action", actions.dispatcher(SNAPSHOT_ACTIONS)),
+    # backups
+    Route("GET", "/backups", backups.index, "backup:get_all"),
+    Route("POST", "/backups", backups.create, "backup:create", body=backup_schemas.CREATE),
+    Route("GET", "/backups/detail", backups.detail, "backup:get_all"),
+    Route("POST", "/backups/import_record", backups.import_record, "backup:backup-import", body=backup_schemas.IMPORT),
+    Route("GET", "/backups/{id}", backups.show, "backup:get"),
+    Route("PUT", "/backups/{id}", backups.update, "backup:update", "3.9", backup_schemas.UPDATE),
+    Route("DELETE", "/backups/{id}", backups.delete, "backup:delete"),
+    Route("POST", "/backups/{id}/restore", backups.restore, "backup:restore", body=backup_schemas.RESTORE),
+    Route("GET", "/backups/{id}/export_record", backups.export_record, "backup:export-import"),
+    Route("POST", "/backups/{id}/action", actions.dispatcher(BACKUP_ACTIONS)),
     # what lies in the pools
     *manageable_of("/os-volume-manage"),
     *manageable_of("/manageable_volumes", "3.8"),

@@ -27,6 +27,7 @@ HISTORY: dict[str, str] = {
     "3.5": "Messages are paged, sorted and filtered.",
     "3.7": "Clusters, of which there are none; cluster in services.",
     "3.8": "What lies in the pools: newer names of what lists it and takes it over.",
+    "3.9": "Change the name and description of a backup.",
     "3.10": "Volumes are filtered by group_id.",
     "3.11": "Group types, and their specs.",
     "3.12": "Volume summary.",
@@ -35,6 +36,7 @@ HISTORY: dict[str, str] = {
     "3.15": "ETag of volume metadata.",
     "3.16": "A request may name a cluster where it names a host.",
     "3.17": "What lies in the pools is listed by cluster.",
+    "3.18": "Projects of backups, for administrators.",
     "3.19": "The status of a group snapshot is reset.",
     "3.20": "The status of a group is reset.",
     "3.21": "provider_id in volumes, for administrators.",
@@ -53,20 +55,25 @@ HISTORY: dict[str, str] = {
     "3.34": "Filters that match a part of the text.",
     "3.35": "Pools are filtered by volume type.",
     "3.36": "Metadata in the volume summary.",
+    "3.37": "Backups are sorted by name.",
     "3.38": "replication_status in groups, none of which is replicated.",
     "3.39": "Limits of another project, for administrators.",
     "3.40": "Revert a volume to its latest snapshot.",
     "3.41": "user_id in snapshots.",
     "3.42": "Extend a volume in use.",
+    "3.43": "Metadata of backups.",
     "3.44": "Attachments: complete.",
     "3.45": "Counts in lists.",
+    "3.47": "Volumes are created from backups.",
     "3.48": "shared_targets and service_uuid in volumes.",
     "3.49": "backend_state in services.",
     "3.50": "Multiattach.",
+    "3.51": "Backups are made in an availability zone.",
     "3.52": "Types are filtered by extra specs; types have availability zones.",
     "3.53": "Unknown keys in volume requests are errors.",
     "3.54": "mode in attachment create.",
     "3.55": "Transfers without snapshots.",
+    "3.56": "user_id in backups, for administrators.",
     "3.57": "Projects of transfers.",
     "3.58": "project_id in groups and group snapshots, for administrators.",
     "3.59": "Transfers are paged and sorted.",
@@ -81,19 +88,11 @@ HISTORY: dict[str, str] = {
 
 # Versions in between that change nothing here, and why.
 GROUPS = "There are no consistency groups here: they are groups of one type, under an older name."
-BACKUPS = "There are no backups here."
 IMAGES = "Volumes are not uploaded as images here."
 NO_EFFECT: dict[str, str] = {
     "3.1": IMAGES,
     "3.6": GROUPS,
-    "3.9": BACKUPS,
-    "3.18": BACKUPS,
-    "3.37": BACKUPS,
-    "3.43": BACKUPS,
     "3.46": "Images are not snapshots of volumes here.",
-    "3.47": BACKUPS,
-    "3.51": BACKUPS,
-    "3.56": BACKUPS,
     "3.64": "No volume is encrypted here.",
 }
 

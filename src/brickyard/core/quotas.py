@@ -82,6 +82,11 @@ def snapshot_deltas(size_gib: int, *, type_name: str | None = None, count_gigaby
     return _with_type(deltas, type_name)
 
 
+def backup_deltas(size_gib: int) -> dict[str, int]:
+    """What one new backup asks for, whole or incremental: the size of its volume."""
+    return {"backups": 1, "backup_gigabytes": size_gib}
+
+
 def _with_type(deltas: dict[str, int], type_name: str | None) -> dict[str, int]:
     deltas = {resource: delta for resource, delta in deltas.items() if delta}
     return deltas | {f"{resource}_{type_name}": delta for resource, delta in deltas.items() if type_name}

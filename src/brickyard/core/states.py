@@ -54,6 +54,8 @@ class V(enum.StrEnum):
     EXTENDING = "extending"
     REVERTING = "reverting"
     RETYPING = "retyping"
+    BACKING_UP = "backing-up"
+    RESTORING_BACKUP = "restoring-backup"
     DELETING = "deleting"
     AWAITING_TRANSFER = "awaiting-transfer"
     UNMANAGING = "unmanaging"
@@ -61,6 +63,7 @@ class V(enum.StrEnum):
     ERROR = "error"
     ERROR_DELETING = "error_deleting"
     ERROR_EXTENDING = "error_extending"
+    ERROR_RESTORING = "error_restoring"
     ERROR_UNMANAGING = "error_unmanaging"
 
 
@@ -72,6 +75,7 @@ class S(enum.StrEnum):
     DELETING = "deleting"
     UNMANAGING = "unmanaging"
     RESTORING = "restoring"
+    BACKING_UP = "backing-up"
     ERROR = "error"
     ERROR_DELETING = "error_deleting"
 
@@ -100,7 +104,18 @@ class G(enum.StrEnum):
     ERROR_DELETING = "error_deleting"
 
 
-class I(enum.StrEnum):  # noqa: E742 — V, S, A, G, I: one letter a table
+class B(enum.StrEnum):
+    """Backup statuses, with the names of the wire."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    RESTORING = "restoring"
+    DELETING = "deleting"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
+
+
+class I(enum.StrEnum):  # noqa: E742 — V, S, A, G, B, I: one letter a table
     """Instance statuses."""
 
     BUILDING = "building"
@@ -115,7 +130,7 @@ class I(enum.StrEnum):  # noqa: E742 — V, S, A, G, I: one letter a table
 
 ANY_VOLUME = frozenset(V)
 OK = frozenset({V.AVAILABLE, V.IN_USE})
-BAD = frozenset({V.ERROR, V.ERROR_EXTENDING})
+BAD = frozenset({V.ERROR, V.ERROR_EXTENDING, V.ERROR_RESTORING})
 
 # fmt: off
 VOLUME: Mapping[str, Row] = {r.action: r for r in (
@@ -127,6 +142,8 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     row("revert",       {V.AVAILABLE},              V.REVERTING,  BEFORE,      V.ERROR),
     row("retype",       OK,                         V.RETYPING,   BEFORE,      BEFORE),
     row("migrate",      {V.AVAILABLE},              V.MAINTENANCE, BEFORE,     BEFORE),
+    row("backup",       OK,                         V.BACKING_UP, COUNT,       COUNT),
+    row("restore",      {V.AVAILABLE},              V.RESTORING_BACKUP, V.AVAILABLE, V.ERROR_RESTORING),
     row("reserve",      OK,                         V.RESERVED,   COUNT,       COUNT, Crash.NONE),
     row("attach",       OK | {V.RESERVED, V.ATTACHING, V.DETACHING}, V.ATTACHING, COUNT, COUNT),
     row("detach",       {V.IN_USE},                 V.DETACHING,  COUNT,       V.IN_USE, Crash.NONE),
@@ -137,6 +154,7 @@ SNAPSHOT: Mapping[str, Row] = {r.action: r for r in (
     row("delete",       {S.AVAILABLE, S.ERROR, S.ERROR_DELETING}, S.DELETING, GONE, S.ERROR_DELETING),
     row("unmanage",     {S.AVAILABLE, S.ERROR},     S.UNMANAGING, GONE,        S.ERROR),
     row("revert",       {S.AVAILABLE},              S.RESTORING,  BEFORE,      S.AVAILABLE),
+    row("backup",       {S.AVAILABLE},              S.BACKING_UP, BEFORE,      S.AVAILABLE),
 )}
 ATTACHMENT: Mapping[str, Row] = {r.action: r for r in (
     # `attach` lasts from the connector to `complete`; one that fails leaves the volume reserved for who asked
@@ -153,6 +171,11 @@ GROUP_SNAPSHOT: Mapping[str, Row] = {r.action: r for r in (
     row("create",       {None},                     G.CREATING,   G.AVAILABLE, G.ERROR),
     row("delete",       {G.AVAILABLE, G.ERROR, G.ERROR_DELETING}, G.DELETING, GONE, G.ERROR_DELETING),
 )}
+BACKUP: Mapping[str, Row] = {r.action: r for r in (
+    row("create",       {None},                     B.CREATING,   B.AVAILABLE, B.ERROR),
+    row("restore",      {B.AVAILABLE},              B.RESTORING,  BEFORE,      B.AVAILABLE),
+    row("delete",       {B.AVAILABLE, B.ERROR},     B.DELETING,   GONE,        B.ERROR_DELETING),
+)}
 INSTANCE: Mapping[str, Row] = {r.action: r for r in (
     row("boot",         {None},                     I.BUILDING,   I.ACTIVE,    I.ERROR),
     row("stop",         {I.ACTIVE},                 I.STOPPING,   I.STOPPED,   I.ACTIVE),
@@ -164,6 +187,7 @@ INSTANCE: Mapping[str, Row] = {r.action: r for r in (
 # What an administrator may set by hand with os-reset_status; `deleting` is refused, since only a flow may delete.
 RESETTABLE_VOLUME = frozenset(V) - {V.DELETING, V.REVERTING, V.RETYPING, V.UNMANAGING, V.ERROR_UNMANAGING}
 RESETTABLE_SNAPSHOT = frozenset(S)
+RESETTABLE_BACKUP = frozenset({B.AVAILABLE, B.ERROR})
 RESETTABLE_GROUP = frozenset(G)
 RESETTABLE_GROUP_SNAPSHOT = frozenset(G) - {G.IN_USE}
 

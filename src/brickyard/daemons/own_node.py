@@ -11,7 +11,7 @@ from brickyard.core import errors
 from brickyard.core.settings import Settings
 from brickyard.daemons import backends
 from brickyard.hypervisor import machine
-from brickyard.nodes import local
+from brickyard.nodes import keeping, local
 
 LOG = logging.getLogger(__name__)
 FIRST_REPORT_S = 5.0  # a disk that hangs may delay its own backend, and not the rest for longer than this
@@ -34,6 +34,7 @@ def make(settings: Settings, made_before: Sequence[tuple[str, Mapping[str, Any]]
         backends=list(known.values()),
         hypervisor=_hypervisor(settings),
         make=maker,
+        keeper=keeping.Keeper(settings.node.backups),
     )
     maker.taken = node.backends
     return node

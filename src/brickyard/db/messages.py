@@ -24,6 +24,9 @@ ACTIONS = {
     "snapshot_create": ("009", "create snapshot"),
     "snapshot_delete": ("010", "delete snapshot"),
     "revert": ("011", "update snapshot"),
+    "backup_create": ("013", "create backup"),
+    "backup_delete": ("014", "delete backup"),
+    "backup_restore": ("015", "restore backup"),
     "move": ("008", "move volume"),
 }
 DETAILS = {
@@ -34,6 +37,9 @@ DETAILS = {
     "move_failed": ("012", "Driver failed to create the volume."),
     "create_failed": ("012", "Driver failed to create the volume."),
     "snapshot_failed": ("013", "Volume snapshot failed."),
+    "backup_failed": ("020", "Backup driver failed to create backup."),
+    "backup_delete_failed": ("023", "Backup driver failed to delete backup."),
+    "restore_failed": ("024", "Backup driver failed to restore backup."),
     "image_unacceptable": ("029", "The image is in a format, or asks for something, that is not accepted."),
 }
 

@@ -16,6 +16,7 @@ from brickyard.db.database import Tx
 
 projects, quotas, quota_classes = schema.projects, schema.quotas, schema.quota_classes
 volumes, snapshots, instances, groups = schema.volumes, schema.snapshots, schema.instances, schema.groups
+backups = schema.backups
 DEFAULT_CLASS = "default"
 
 
@@ -40,11 +41,12 @@ def _used(noun: str, table: sa.Table, is_new: sa.ColumnElement[bool], gib: sa.Co
 USED = sa.union_all(
     _used("volumes", volumes, volumes.c.status == states.V.CREATING, sa.func.sum(volumes.c.size_gib)),
     _used("snapshots", snapshots, snapshots.c.status == states.S.CREATING, sa.func.sum(snapshots.c.size_gib)),
+    _used("backups", backups, backups.c.status == states.B.CREATING, sa.func.sum(backups.c.size_gib)),
     _used("groups", groups, groups.c.status == states.G.CREATING, sa.literal(0)),
     _used("growing", volumes, ALWAYS, sa.func.sum(volumes.c.target_gib - volumes.c.size_gib)),
     _used("roots", instances, instances.c.status == states.I.BUILDING, sa.func.sum(instances.c.root_gib)),
 )
-COUNTED = ("volumes", "snapshots", "groups")  # the rest only has a size
+COUNTED = ("volumes", "snapshots", "backups", "groups")  # the rest only has a size
 BUMP = sa.update(projects).where(projects.c.id == sa.bindparam("project")).values(generation=projects.c.generation + 1)
 OWN = sa.select(quotas.c.resource, quotas.c.hard_limit).where(quotas.c.project_id == sa.bindparam("project"))
 OF_CLASS = sa.select(quota_classes.c.resource, quota_classes.c.hard_limit).where(
@@ -77,7 +79,8 @@ def usage(tx: Tx, project_id: str) -> tuple[Counter[str], Counter[str]]:
     reserved: Counter[str] = Counter()
     for noun, name, new, number, gib in tx.execute(USED, {"project": project_id}):
         amounts = {noun: number} if noun in COUNTED else {}
-        _add(reserved if new else in_use, {**amounts, "gigabytes": int(gib or 0)}, name)
+        size = "backup_gigabytes" if noun == "backups" else "gigabytes"
+        _add(reserved if new else in_use, {**amounts, size: int(gib or 0)}, name)
     return in_use, reserved
 
 

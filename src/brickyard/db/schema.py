@@ -25,6 +25,8 @@ from brickyard.db.columns import (
     times,
 )
 from brickyard.db.columns import metadata as metadata
+from brickyard.db.schema_backups import backup_services as backup_services
+from brickyard.db.schema_backups import backups as backups
 from brickyard.db.schema_groups import group_snapshots as group_snapshots
 from brickyard.db.schema_groups import group_types as group_types
 from brickyard.db.schema_groups import groups as groups
@@ -173,6 +175,7 @@ volumes = sa.Table(
     sa.Column("snapshot_id", UUID),
     sa.Column("source_volid", UUID),
     sa.Column("image_id", UUID),
+    sa.Column("backup_id", UUID),
     sa.Column("image_metadata", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     flag("bootable"),

@@ -21,6 +21,7 @@ TABLES: dict[str, tuple[sa.Table, Any]] = {
     "snapshot": (schema.snapshots, states.SNAPSHOT),
     "attachment": (schema.attachments, states.ATTACHMENT),
     "instance": (schema.instances, states.INSTANCE),
+    "backup": (schema.backups, states.BACKUP),
     "group": (schema.groups, states.GROUP),
     "group_snapshot": (schema.group_snapshots, states.GROUP_SNAPSHOT),
 }
@@ -125,11 +126,21 @@ def settle(tx: Tx, volume_id: str) -> None:
 def force(tx: Tx, noun: str, id: str, status: str) -> None:
     """Take a resource out of a status in which nothing runs on it any more, so that another action may begin.
 
-    InvalidState while a flow that is not over works on it: that flow ends by itself, done or failed.
+    InvalidState while a flow that is not over works on it: that flow ends by itself, done or failed. A backup that is
+    made of it is one.
     """
-    if tx.scalar(_open_flow(id)) is not None:
+    backups = schema.backups
+    of_volume = sa.and_(backups.c.volume_id == id, backups.c.snapshot_id.is_(None))
+    kept = sa.select(backups.c.id).where(sa.or_(of_volume, backups.c.snapshot_id == id))
+    kept = kept.where(backups.c.status == states.B.CREATING)
+    if is_worked_on(tx, id) or (noun != "backup" and tx.scalar(kept.limit(1)) is not None):
         raise errors.InvalidState(f"{_called(noun)} {id} is being worked on; wait until its flow has ended.")
     reset(tx, noun, id, status)
+
+
+def is_worked_on(tx: Tx, id: str) -> bool:
+    """Whether a flow of this resource is not over."""
+    return tx.scalar(_open_flow(id)) is not None
 
 
 def _open_flow(resource_id: str) -> sa.Select[tuple[str]]:

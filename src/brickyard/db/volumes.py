@@ -33,7 +33,7 @@ def _joined(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
 WIDE = _joined(*volumes.c, schema.volume_types.c.extra_specs.label("extra_specs"))
 JSON = ("metadata", "image_metadata")
 FLAGS = ("bootable", "multiattach", "readonly")
-UNSHOWN = ("before", "target_gib", "backend_id", "fault", "generation")
+UNSHOWN = ("before", "target_gib", "backend_id", "backup_id", "fault", "generation")
 # For long lists: JSON stays text, and a flag stays the number that it is in the database, because to convert each
 # takes longer than to find the row; what an answer does not show is left out.
 LISTED = _joined(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from brickyard.backups.manifest import Where
 from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import claims, groups, hosts, images, messages, store, volumes
@@ -27,11 +28,12 @@ def params(
     *,
     volume_id: str,
     size_gib: int,
-    source: dict[str, str] | None,
+    source: dict[str, Any] | None,
     ask: dict[str, Any],
     group_id: str | None = None,
 ) -> dict[str, Any]:
-    """`source` is {kind: snapshot | volume | image, id, pool?}; `ask` what placement.Ask takes, as JSON."""
+    """`source` is {kind: snapshot | volume | image | backup, id}, with the container of a backup, and whether it is
+    being restored; `ask` what placement.Ask takes, as JSON."""
     return {"volume_id": volume_id, "size_gib": size_gib, "source": source, "ask": ask, "group_id": group_id}
 
 
@@ -82,12 +84,21 @@ def show(run: Run, tx: Tx) -> None:
     source = run.params["source"] or {}
     facts = {"bootable": True} if source.get("kind") == "image" else {}
     store.end(tx, "volume", run.params["volume_id"], "create", ok=True, fault=None, **facts)
+    restored(run, tx)
     groups.settle(tx, run.params.get("group_id"))
+
+
+def restored(run: Run, tx: Tx) -> None:
+    """A backup whose restore made this volume is available again; one that a create only names always was."""
+    source = run.params["source"] or {}
+    if source.get("kind") == "backup" and source.get("restoring"):
+        store.end(tx, "backup", source["id"], "restore", ok=True)
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     volume_id = run.params["volume_id"]
     store.end(tx, "volume", volume_id, "create", ok=False, fault=error.message)
+    restored(run, tx)
     groups.settle(tx, run.params.get("group_id"))
     action, detail = why(error)
     messages.insert(
@@ -108,12 +119,15 @@ def why(error: errors.BrickyardError) -> tuple[str, str]:
         return "schedule", "no_host"
     if isinstance(error, errors.UnsafeImage):
         return "copy_image", "image_unacceptable"
+    if isinstance(error, errors.DamagedBackup):
+        return "backup_restore", "restore_failed"
     return "create", "create_failed"
 
 
 def elsewhere(error: errors.BrickyardError) -> bool:
     """Whether another place may do what this one could not: not when the request itself is at fault."""
-    return not isinstance(error, errors.Invalid | errors.NoValidHost | errors.NotFound)
+    alike = errors.Invalid | errors.NoValidHost | errors.NotFound | errors.DamagedBackup
+    return not isinstance(error, alike)
 
 
 # what boot_instance shares with it -----------------------------------------------------------------------------------
@@ -163,7 +177,7 @@ def give_back(run: Run, tx: Tx, brick_id: str, pool_id: str, gib: int) -> None:
     after_commit(tx, lambda: run.world.places.claimed(pool_id, -gib, -1))
 
 
-def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dict[str, str] | None) -> None:
+def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dict[str, Any] | None) -> None:
     """Make the brick of a volume on a pool, from its source if it has one."""
     at = pools.parse(pool)
     node: verbs.Node = run.world.nodes[at.host]
@@ -173,6 +187,11 @@ def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dic
         node.create_brick(at.backend, label, size_bytes, progress)
     elif source["kind"] == "image":
         node.import_brick(at.backend, disk_image(run, source["id"]), label, size_bytes, progress)
+    elif source["kind"] == "backup":
+        where = Where(source["container"], source["id"])
+        node.create_brick(at.backend, label, size_bytes)
+        with run.world.long.entered(run.world.settings.conductor_threads):
+            node.restore_brick(at.backend, label.name, where, progress)
     else:
         serial = source["id"] if source["kind"] == "volume" else None
         origin = name_of(Kind(source["kind"]), source["id"])

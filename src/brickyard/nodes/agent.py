@@ -33,7 +33,7 @@ DEVICES = frozenset({
     "remove_device", "destroy_pool",
 })  # fmt: skip
 GUESTS = frozenset({"boot", "stop", "destroy", "attach", "detach"})
-LOOKING = frozenset({"find_brick"})
+LOOKING = frozenset({"find_brick", "find_backup", "cancel_backup"})
 
 
 @dataclass(slots=True)

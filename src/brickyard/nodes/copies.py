@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from brickyard.core import errors
+from brickyard.core.bricks import parse
 
 START_S = 120.0  # longer than a guest takes to start
 
@@ -53,3 +54,9 @@ class Copies:
                     if not counter[serial]:
                         del counter[serial]
                 self._changed.notify_all()
+
+
+def serial_of(name: str) -> str:
+    """What a guest knows a brick by: its id."""
+    found = parse(name)
+    return found[1] if found else name

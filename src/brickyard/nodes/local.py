@@ -6,33 +6,20 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
+from brickyard.backups.copying import Kept, Task
+from brickyard.backups.manifest import Where
 from brickyard.brick import driver as contract
 from brickyard.core import errors
-from brickyard.core.bricks import Connection, Did, Found, Label, Receipt, parse
+from brickyard.core.bricks import Connection, Did, Found, Label, Receipt
 from brickyard.core.fullness import Fullness
 from brickyard.hypervisor import machine
-from brickyard.nodes import copies, fullness, resources, verbs
+from brickyard.nodes import copies, fullness, keeping, resources, verbs
+from brickyard.nodes.backend import Backend as Backend
 
 LOG = logging.getLogger(__name__)
 PAUSED_S = 30.0  # that a guest which is paused for a copy is waited for
-
-
-@dataclass(slots=True)
-class Backend:
-    """A section of the configuration, or a backend made through the API; `driver` is None while it is down."""
-
-    name: str
-    driver_name: str
-    volume_backend_name: str
-    availability_zone: str
-    load: Callable[[], contract.Driver]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    from_api: bool = False
-    driver: contract.Driver | None = None
-    why_down: str | None = None
 
 
 class LocalNode:
@@ -48,6 +35,7 @@ class LocalNode:
         backends: list[Backend],
         hypervisor: machine.Hypervisor | None,
         make: Callable[[str, Mapping[str, Any]], Backend],
+        keeper: keeping.Keeper | None = None,
     ) -> None:
         self.host, self.labels, self.vcpus, self.memory_mib = host, labels, vcpus, memory_mib
         self.hypervisor, self.make = hypervisor, make
@@ -57,6 +45,7 @@ class LocalNode:
         self.on_backends: Callable[[], None] = lambda: None  # what is served, or how, is another thing now
         self._held: dict[str, threading.Lock] = {}  # guest → who pauses it, one at a time
         self.copies = copies.Copies()
+        self.keeper = keeper or keeping.Keeper(None)
 
     # what is here -------------------------------------------------------------------------------------------------
 
@@ -78,6 +67,7 @@ class LocalNode:
             memory_mib=self.memory_mib,
             hypervisor=type(self.hypervisor).__name__.lower() if self.hypervisor else None,
             backends=[self._report(backend) for backend in list(self.backends.values())],
+            backups=self.keeper.report(),
         )
 
     def add_backend(self, name: str, options: Mapping[str, Any]) -> verbs.BackendReport:
@@ -266,7 +256,7 @@ class LocalNode:
 
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: contract.Progress | None = None) -> Did:
         driver = cast(contract.Snapshotter, self._open_driver(backend, label.name))
-        with self._paused(_serial(name)):
+        with self._paused(copies.serial_of(name)):
             return driver.snapshot(name, label, progress)
 
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: contract.Progress | None = None) -> Did:
@@ -274,13 +264,13 @@ class LocalNode:
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
         driver = self._open_driver(backend, name, size_bytes)
-        guests = self._guests_with(_serial(name))
+        guests = self._guests_with(copies.serial_of(name))
         if not guests or self.hypervisor is None:
             return driver.grow(name, size_bytes, progress)
         if driver.open(name).format == "raw":
             driver.grow(name, size_bytes, progress)
         for guest in guests:
-            self.hypervisor.resized(guest, _serial(name), size_bytes)
+            self.hypervisor.resized(guest, copies.serial_of(name), size_bytes)
         # QEMU has grown an image that has a header of its own; the driver records the new size, or finds it grown.
         return driver.grow(name, size_bytes)
 
@@ -321,6 +311,23 @@ class LocalNode:
 
     def disown_brick(self, backend: str, name: str) -> Did:
         return cast(contract.Adopter, self._driver(backend)).disown(name)
+
+    # backups ------------------------------------------------------------------------------------------------------
+
+    def backup_brick(self, backend: str, name: str, task: Task, progress: contract.Progress | None = None) -> Kept:
+        return self.keeper.make(self._driver(backend), name, task, progress)
+
+    def restore_brick(self, backend: str, name: str, where: Where, progress: contract.Progress | None = None) -> Did:
+        return self.keeper.restore(self._driver(backend), name, where, progress)
+
+    def find_backup(self, where: Where) -> Kept:
+        return self.keeper.find(where)
+
+    def delete_backup(self, where: Where, progress: contract.Progress | None = None) -> Did:
+        return self.keeper.delete(where, progress)
+
+    def cancel_backup(self, id: str) -> Did:
+        return self.keeper.cancel(id)
 
     # guests -------------------------------------------------------------------------------------------------------
 
@@ -391,8 +398,3 @@ class LocalNode:
                 held.callback(self._hypervisor().resume, guest)
                 self._hypervisor().pause(guest)
             yield
-
-
-def _serial(name: str) -> str:
-    found = parse(name)
-    return found[1] if found else name

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from brickyard.backups.copying import Kept, Task
+from brickyard.backups.manifest import Where
 from brickyard.brick.devices import Device
 from brickyard.brick.driver import Progress
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
@@ -50,6 +52,17 @@ class BackendReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupReport:
+    """The backup service of a host. `place` is the same on every host that reaches the same backups."""
+
+    driver: str  # directory | s3
+    container: str
+    up: bool
+    why_down: str | None = None
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a host says of itself, in full."""
 
@@ -59,6 +72,7 @@ class Report:
     memory_mib: int
     hypervisor: str | None  # None: no instances run here
     backends: Sequence[BackendReport]
+    backups: BackupReport | None = None  # None: none are made here
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +193,22 @@ class Node(Protocol):
 
     def disown_brick(self, backend: str, name: str) -> Did:
         """Give a brick up: it stays with its content, and belongs to nobody. ALREADY when it is not there."""
+
+    # backups ------------------------------------------------------------------------------------------------------
+
+    def backup_brick(self, backend: str, name: str, task: Task, progress: Progress | None = None) -> Kept:
+        """Store the content of a brick that nobody writes to. Cancelled after `cancel_backup` or `delete_backup`."""
+
+    def restore_brick(self, backend: str, name: str, where: Where, progress: Progress | None = None) -> Did:
+        """Make the content of a brick that nobody uses that of a backup. DamagedBackup names what is wrong with it."""
+
+    def find_backup(self, where: Where) -> Kept:
+        """NotFound when there is none, DamagedBackup when it is not whole."""
+
+    def delete_backup(self, where: Where, progress: Progress | None = None) -> Did:
+        """Also one that is only half stored, or being stored."""
+
+    def cancel_backup(self, id: str) -> Did: ...
 
     # backends -----------------------------------------------------------------------------------------------------
 

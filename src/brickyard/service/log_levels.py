@@ -13,7 +13,7 @@ from brickyard.service import services
 from brickyard.service.site import Site
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-BINARIES = (services.API, services.SCHEDULER, services.VOLUME)
+BINARIES = (services.API, services.SCHEDULER, services.VOLUME, services.BACKUP)
 ALL = ("", "*")
 
 
@@ -36,7 +36,7 @@ def _meant(site: Site, binary: str, server: str) -> list[tuple[str, str]]:
         raise errors.Invalid(f"binary must be *, or one of {', '.join(BINARIES)}; not {binary!r}.", field="binary")
     host = services.own_host(site)
     here = [(services.API, host), *([(services.SCHEDULER, host)] if site.waker.here else [])]
-    here += [(services.VOLUME, own) for own in site.world.nodes.own()]
+    here += [(one, own) for one in (services.VOLUME, services.BACKUP) for own in site.world.nodes.own()]
     return [(one, where) for one, where in here if binary in (*ALL, one) and server in ("", where)]
 
 

@@ -72,6 +72,18 @@ RULES: dict[str, str] = {
     "volume_extension:snapshot_actions:update_snapshot_status": MEMBER,
     "volume_extension:snapshot_admin_actions:reset_status": ADMIN,
     "volume_extension:snapshot_admin_actions:force_delete": ADMIN,
+    # backups
+    "backup:get": READER,
+    "backup:get_all": READER,
+    "backup:create": MEMBER,
+    "backup:update": MEMBER,
+    "backup:delete": MEMBER,
+    "backup:restore": MEMBER,
+    "backup:backup-import": ADMIN,
+    "backup:export-import": ADMIN,
+    "backup:backup_project_attribute": ADMIN,
+    "volume_extension:backup_admin_actions:reset_status": ADMIN,
+    "volume_extension:backup_admin_actions:force_delete": ADMIN,
     # what lies in the pools
     "volume_extension:list_manageable": ADMIN,
     "volume_extension:volume_manage": ADMIN,

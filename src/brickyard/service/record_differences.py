@@ -19,6 +19,8 @@ BUSY = {
     "extending",
     "reverting",
     "restoring",
+    "restoring-backup",
+    "backing-up",
     "building",
     "starting",
     "stopping",

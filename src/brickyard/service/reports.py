@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from brickyard.core import clock, pools, sizes
 from brickyard.core.fullness import Stage
-from brickyard.db import hosts, messages
+from brickyard.db import backup_services, hosts, messages
 from brickyard.db.database import Database, Tx
 from brickyard.nodes import verbs
 from brickyard.service import instances
@@ -56,10 +56,16 @@ def record(db: Database, report: verbs.Report) -> None:
             # A report that was under way while an administrator deleted the backend must not bring it back.
             if not backend.from_api or hosts.find_backend(tx, f"{report.host}@{backend.name}") is not None:
                 record_backend(tx, report.host, host_id, backend)
+        record_backups(tx, host_id, report.backups)
         for storage, limit_gib in storages(report.backends).items():
             hosts.record_storage(tx, f"{host_id}/{storage}", limit_gib)
         named = {*making, *(f"{report.host}@{backend.name}" for backend in report.backends)}
         hosts.backends_down(tx, host_id, named, NO_LONGER_CONFIGURED)
+
+
+def record_backups(tx: Tx, host_id: str, report: verbs.BackupReport | None) -> None:
+    """The backup service of a host; the row of one that it has no more goes."""
+    backup_services.record(tx, host_id, **(dataclasses.asdict(report) if report is not None else {}))
 
 
 def record_backend(tx: Tx, host: str, host_id: str, backend: verbs.BackendReport) -> int:

@@ -1,4 +1,5 @@
-"""Services as the field knows them: each backend is a `cinder-volume`, the conductor is the `cinder-scheduler`.
+"""Services as the field knows them: each backend is a `cinder-volume`, the conductor is the `cinder-scheduler`,
+and what makes the backups of a host is its `cinder-backup`.
 
 An administrator disables a backend, and it takes no new volumes; what is on it stays in use.
 """
@@ -8,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from brickyard.core import clock, errors
+from brickyard.db import backup_services as rows
 from brickyard.db import hosts, processes
 from brickyard.db.database import Row, Tx
+from brickyard.service import backup_services
 from brickyard.service.site import Site
 
-VOLUME, SCHEDULER, API = "cinder-volume", "cinder-scheduler", "cinder-api"
+VOLUME, SCHEDULER, BACKUP, API = "cinder-volume", "cinder-scheduler", "cinder-backup", "cinder-api"
 FROZEN = "frozen"
 
 
@@ -35,6 +38,7 @@ def list_(site: Site, *, host: str | None = None, binary: str | None = None) -> 
     """All services; `host` is host@backend, or a host with all its backends."""
     with site.db.read() as tx:
         found = [*_schedulers(site, tx), *(_volume(site, row) for row in hosts.list_backends(tx))]
+        found += [_backup(site, row) for row in rows.list_(tx)]
     return [
         service
         for service in found
@@ -43,10 +47,13 @@ def list_(site: Site, *, host: str | None = None, binary: str | None = None) -> 
 
 
 def switch(site: Site, *, host: str, binary: str, enabled: bool, reason: str | None = None) -> None:
-    """Enable or disable a backend for new volumes. Without a scheduler nothing would work: that one stays."""
+    """Enable or disable a backend for new volumes, or the service of a host for new backups. Without a scheduler
+    nothing would work: that one stays."""
     with site.db.begin() as tx:
         if binary == SCHEDULER and host in {one.host for one in _schedulers(site, tx)}:
             raise errors.Invalid(f"{SCHEDULER} cannot be disabled; disable a {VOLUME}.", field="binary")
+        if binary == BACKUP and rows.switch(tx, host, enabled=enabled, reason=reason):
+            return
         row = require(tx, host) if binary == VOLUME else None
         if row is None:
             raise errors.NotFound(f"Service {binary} could not be found on host {host}.")
@@ -122,6 +129,18 @@ def _volume(site: Site, row: Row) -> Service:
         disabled_reason=row.disabled_reason,
         backend_up=bool(row.up),
         frozen=bool(row.frozen),
+    )
+
+
+def _backup(site: Site, row: Row) -> Service:
+    return Service(
+        binary=BACKUP,
+        host=row.host,
+        zone=backup_services.zone_of(site, row),
+        enabled=bool(row.enabled),
+        up=bool(row.up and backup_services.reports(site, row)),
+        updated_at=row.heartbeat_at or row.updated_at or row.created_at,
+        disabled_reason=row.disabled_reason,
     )
 
 

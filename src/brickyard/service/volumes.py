@@ -9,18 +9,23 @@ from typing import Any
 
 from brickyard.core import errors, pools, sizes
 from brickyard.core import quotas as quota_rules
-from brickyard.core.states import S, V
-from brickyard.db import hosts, images, instances, snapshots, store, types, volumes
+from brickyard.core.states import B, S, V
+from brickyard.db import backups, hosts, images, instances, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_volume, delete_volume, extend_volume, revert_volume
-from brickyard.service import abilities, grouping, quotas, work, zones
+from brickyard.service import abilities, backup_services, grouping, quotas, work, zones
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
 COPIED = "is the source of a volume that is being created; delete it when that one is available"
 BEING_COPIED = "is the source of a volume or snapshot that is being created; extend it when that one is available"
-NEEDS = {"snapshot": ["clones"], "volume": ["clones"], "image": ["imports"]}  # what a source needs of a driver
-SOURCES = ("snapshot_id", "source_volid", "image_id")
+NEEDS = {
+    "snapshot": ["clones"],
+    "volume": ["clones"],
+    "image": ["imports"],
+    "backup": [],
+}  # what a source needs of a driver
+SOURCES = ("snapshot_id", "source_volid", "image_id", "backup_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +43,19 @@ class NewVolume:
     image_id: str | None = None
     hints: Mapping[str, Any] = field(default_factory=dict)
     group_id: str | None = None
+    backup_id: str | None = None
+    restores: bool = False  # the backup is being restored to it, which it was not asked to be if it is only named
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a volume is made from, looked up: the smallest size, what is inherited, and where it must be."""
 
-    source: dict[str, str] | None = None
+    source: dict[str, Any] | None = None
     min_gib: int = 1
     volume_type_id: str | None = None
     zone: str | None = None
-    pinned: str | None = None
+    pinned: tuple[str, ...] = ()
     bootable: bool = False
     image_metadata: Mapping[str, Any] = field(default_factory=dict)
     image_type: str | None = None
@@ -83,7 +90,7 @@ def create_in(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Row:
     ask = {
         "extra_specs": specs,
         "zones": zones.choose(site, tx, zone, origin.zone, specs),
-        "pinned": [origin.pinned] if origin.pinned else [],
+        "pinned": list(origin.pinned),
         "needs": NEEDS[origin.source["kind"]] if origin.source else [],
         **hints(caller, tx, new.hints),
     }
@@ -104,6 +111,7 @@ def create_in(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Row:
         snapshot_id=new.snapshot_id,
         source_volid=new.source_volid,
         image_id=new.image_id,
+        backup_id=new.backup_id,
         image_metadata=dict(origin.image_metadata),
         metadata=dict(new.metadata),
         bootable=origin.bootable,
@@ -272,7 +280,26 @@ def _origin(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
         return _from_volume(row, {"kind": "volume", "id": row.id}, row.size_gib, row.host)
     if new.image_id:
         return _from_image(caller, tx, new.image_id)
+    if new.backup_id:
+        return _from_backup(site, caller, tx, new)
     return Origin()
+
+
+def _from_backup(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
+    """It can be made on the hosts that reach the backup."""
+    store.hold(tx, "backup", str(new.backup_id))
+    row = backups.find(tx, str(new.backup_id), caller.sees)
+    if row is None:
+        raise errors.NotFound(f"Backup {new.backup_id} could not be found.")
+    if row.status != B.AVAILABLE:
+        raise errors.InvalidState(f"Backup {row.id} must be available, but is {row.status}.", field="backup_id")
+    reaching = {service.host for service in backup_services.reaching(site, tx, row.place)}
+    names = [pool.name for pool in hosts.list_pools(tx)]
+    return Origin(
+        source={"kind": "backup", "id": row.id, "container": row.container, "restoring": new.restores},
+        min_gib=row.size_gib,
+        pinned=tuple(name for name in names if pools.parse(name).host in reaching),
+    )
 
 
 def _from_volume(row: Row, source: dict[str, str], min_gib: int, pool: str) -> Origin:
@@ -281,7 +308,7 @@ def _from_volume(row: Row, source: dict[str, str], min_gib: int, pool: str) -> O
         min_gib=min_gib,
         volume_type_id=row.volume_type_id,
         zone=row.availability_zone,
-        pinned=pool,
+        pinned=(pool,),
         bootable=bool(row.bootable),
         image_metadata=row.image_metadata,
     )

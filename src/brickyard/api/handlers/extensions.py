@@ -12,6 +12,7 @@ SINCE = "2026-11-01T00:00:00+00:00"
 EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; only those that are served
     ("AdminActions", "os-admin-actions", "Reset the status of a resource, or delete it by force."),
     ("AvailabilityZones", "os-availability-zone", "List the availability zones."),
+    ("Backups", "backups", "Back up volumes, and restore them."),
     ("Capabilities", "capabilities", "What a backend can do."),
     ("ExtendedServices", "os-extended-services", "Why a service was disabled."),
     ("ExtendedSnapshotAttributes", "os-extended-snapshot-attributes", "Project and progress of snapshots."),

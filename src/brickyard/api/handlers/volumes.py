@@ -15,7 +15,7 @@ from brickyard.db import volumes as rows
 from brickyard.service import volumes
 
 # what there is none of; clients send their keys with null
-UNSERVED = {"backup_id": "Backup", "consistencygroup_id": "Consistency group"}
+UNSERVED = {"consistencygroup_id": "Consistency group"}
 
 
 def index(request: Request) -> Reply:
@@ -85,6 +85,7 @@ def create(request: Request) -> Reply:
         image_id=image.rpartition("/")[2] if image else None,
         hints=hints,
         group_id=body.get("group_id") if request.since("3.13") else None,
+        backup_id=body.get("backup_id") if request.since("3.47") else None,
     )
     row = volumes.create(request.site, request.caller, new)
     return Reply(202, {"volume": views.full(request, row, ())})

@@ -36,6 +36,46 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_table(
+        "backups",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("volume_id", sa.String(length=36), nullable=False),
+        sa.Column("snapshot_id", sa.String(length=36), nullable=True),
+        sa.Column("parent_id", sa.String(length=36), nullable=True),
+        sa.Column("size_gib", sa.Integer(), nullable=False),
+        sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("container", sa.String(length=255), nullable=False),
+        sa.Column("place", sa.String(length=255), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("availability_zone", sa.String(length=255), nullable=True),
+        sa.Column("object_count", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("stored_bytes", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("data_timestamp", sa.String(length=26), nullable=False),
+        sa.Column("cancelled", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('creating', 'available', 'restoring', 'deleting', 'error', 'error_deleting')",
+            name=op.f("ck_backups_status"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backups")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    with op.batch_alter_table("backups", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_backups_parent_id"), ["parent_id"], unique=False)
+        batch_op.create_index("ix_backups_project_id_created_at", ["project_id", "created_at", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_backups_volume_id"), ["volume_id"], unique=False)
+
+    op.create_table(
         "flavors",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -288,6 +328,25 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_tokens")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
+        "backup_services",
+        sa.Column("host_id", sa.String(length=36), nullable=False),
+        sa.Column("driver", sa.String(length=255), nullable=False),
+        sa.Column("container", sa.String(length=255), nullable=False),
+        sa.Column("place", sa.String(length=255), nullable=True),
+        sa.Column("up", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("why_down", sa.Text(), nullable=True),
+        sa.Column("enabled", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("disabled_reason", sa.String(length=255), nullable=True),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_backup_services_host_id")),
+        sa.PrimaryKeyConstraint("host_id", name=op.f("pk_backup_services")),
         mariadb_charset="utf8mb4",
         mariadb_collate="utf8mb4_bin",
         mysql_charset="utf8mb4",
@@ -616,6 +675,7 @@ def upgrade() -> None:
         sa.Column("snapshot_id", sa.String(length=36), nullable=True),
         sa.Column("source_volid", sa.String(length=36), nullable=True),
         sa.Column("image_id", sa.String(length=36), nullable=True),
+        sa.Column("backup_id", sa.String(length=36), nullable=True),
         sa.Column("image_metadata", sa.JSON(), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("bootable", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -626,7 +686,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'retyping', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_unmanaging')",
+            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'retyping', 'backing-up', 'restoring-backup', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_restoring', 'error_unmanaging')",
             name=op.f("ck_volumes_status"),
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["volume_backends.id"], name=op.f("fk_volumes_backend_id")),
@@ -698,7 +758,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'deleting', 'unmanaging', 'restoring', 'error', 'error_deleting')",
+            "status IN ('creating', 'available', 'deleting', 'unmanaging', 'restoring', 'backing-up', 'error', 'error_deleting')",
             name=op.f("ck_snapshots_status"),
         ),
         sa.ForeignKeyConstraint(

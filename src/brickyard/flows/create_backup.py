@@ -1,0 +1,169 @@
+"""Make a backup of a volume or of a snapshot.
+
+claim      claim room for a snapshot of our own, if the volume is in use     undo: give it back
+snapshot   take that snapshot; a guest is paused                             undo: wipe and delete it
+store      store the content                                                 undo: delete what is stored
+drop       wipe and delete that snapshot                                     undo: none
+show       the backup is available, and its source what it was before
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.backups.copying import Task
+from brickyard.backups.manifest import Where
+from brickyard.core import errors, pools, sizes
+from brickyard.core.bricks import Kind, Label, name_of
+from brickyard.db import backups, claims, messages, store
+from brickyard.db.database import Row, Tx
+from brickyard.flows import engine, wiping
+from brickyard.flows.create_volume import give_back
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(
+    *,
+    backup_id: str,
+    volume_id: str,
+    snapshot_id: str | None,
+    own_snapshot: bool,
+    pool: str,
+    pool_id: str,
+    gib: int,
+    container: str,
+    base: dict[str, str] | None,
+    owner_id: str,
+) -> dict[str, Any]:
+    """`own_snapshot`: the content is kept still by a snapshot that lives as long as this. `base` is {container, id} of
+    the backup that it is compared with; `owner_id` the project of the volume."""
+    return {
+        "backup_id": backup_id,
+        "volume_id": volume_id,
+        "snapshot_id": snapshot_id,
+        "own_snapshot": own_snapshot,
+        "pool": pool,
+        "pool_id": pool_id,
+        "gib": gib,
+        "container": container,
+        "base": base,
+        "owner_id": owner_id,
+    }
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def claim(run: Run, tx: Tx) -> None:
+    p = run.params
+    if not p["own_snapshot"]:
+        return
+    if not claims.claim(tx, pool_id=p["pool_id"], brick_id=p["backup_id"], gib=p["gib"]):
+        why = claims.why_not(tx, p["pool_id"])
+        raise errors.NoValidHost(f"Pool {p['pool']} has no room for a snapshot of {p['gib']} GiB: it {why}.")
+
+
+def unclaim(run: Run, tx: Tx) -> None:
+    if run.params["own_snapshot"]:
+        give_back(run, tx, run.params["backup_id"], run.params["pool_id"], 0)
+
+
+def snapshot(run: Run) -> None:
+    p = run.params
+    if p["own_snapshot"]:
+        at = pools.parse(p["pool"])
+        label = Label(Kind.SNAPSHOT, p["backup_id"], p["owner_id"], parent=p["volume_id"])
+        name = name_of(Kind.VOLUME, p["volume_id"])
+        run.world.nodes[at.host].snapshot_brick(at.backend, name, label, run.progress(label.name))
+
+
+def unsnapshot(run: Run) -> None:
+    if run.params["own_snapshot"]:
+        wiping.erase(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["backup_id"]))
+
+
+def keep(run: Run) -> dict[str, Any]:
+    p = run.params
+    with run.world.db.read() as tx:
+        row = backups.find(tx, p["backup_id"])
+    _refuse_cancelled(row)
+    base = Where(**p["base"]) if p["base"] else None
+    task = Task(
+        Where(p["container"], p["backup_id"]), p["volume_id"], run.project_id, sizes.gib_to_bytes(p["gib"]), base
+    )
+    at, name = pools.parse(p["pool"]), _source(p)
+    with run.world.long.entered(run.world.settings.conductor_threads):
+        kept = run.world.nodes[at.host].backup_brick(at.backend, name, task, run.progress(name))
+    return {"objects": kept.objects, "stored_bytes": kept.stored_bytes}
+
+
+def _refuse_cancelled(row: Row | None) -> None:
+    if row is None or row.cancelled:
+        raise errors.Cancelled
+
+
+def _source(p: dict[str, Any]) -> str:
+    if p["own_snapshot"]:
+        return name_of(Kind.SNAPSHOT, p["backup_id"])
+    return name_of(Kind.SNAPSHOT, p["snapshot_id"]) if p["snapshot_id"] else name_of(Kind.VOLUME, p["volume_id"])
+
+
+def unkeep(run: Run) -> None:
+    p = run.params
+    run.world.nodes[pools.parse(p["pool"]).host].delete_backup(Where(p["container"], p["backup_id"]))
+
+
+def drop(run: Run) -> None:
+    if run.params["own_snapshot"]:
+        with run.world.long.entered(run.world.settings.conductor_threads):
+            unsnapshot(run)
+
+
+def show(run: Run, tx: Tx) -> None:
+    _refuse_cancelled(backups.find(tx, run.params["backup_id"]))
+    kept = run.data["store"]
+    facts = {"object_count": kept["objects"], "stored_bytes": kept["stored_bytes"], "fault": None}
+    store.end(tx, "backup", run.params["backup_id"], "create", ok=True, **facts)
+    unclaim(run, tx)
+    _release(run, tx, ok=True)
+
+
+def _release(run: Run, tx: Tx, *, ok: bool) -> None:
+    """The source is what it was before."""
+    p = run.params
+    noun, id = ("snapshot", p["snapshot_id"]) if p["snapshot_id"] else ("volume", p["volume_id"])
+    store.end(tx, noun, id, "backup", ok=ok)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    _release(run, tx, ok=False)
+    store.end(tx, "backup", run.params["backup_id"], "create", ok=False, fault=error.message)
+    if backups.remove_cancelled(tx, run.params["backup_id"]):
+        return
+    messages.insert(
+        tx,
+        project_id=run.project_id,
+        request_id=run.request_id,
+        resource_type="VOLUME_BACKUP",
+        resource_uuid=run.params["backup_id"],
+        action="backup_create",
+        detail="backup_failed",
+        cause=error.message,
+    )
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "create_backup",
+    (
+        Commit("claim", do=claim, undo=unclaim),
+        Act("snapshot", do=snapshot, undo=unsnapshot),
+        Act("store", do=keep, undo=unkeep),
+        Act("drop", do=drop, undo=engine.nothing),
+        Commit("show", do=show, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)

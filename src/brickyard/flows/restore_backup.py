@@ -1,0 +1,66 @@
+"""Make the content of a volume that of a backup.
+
+restore   fetch what differs                         undo: none; the volume is in error then
+show      the volume is available, and so is the backup
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.backups.manifest import Where
+from brickyard.core import errors, pools
+from brickyard.core.bricks import Kind, name_of
+from brickyard.db import messages, store
+from brickyard.db.database import Tx
+from brickyard.flows import engine
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, backup_id: str, container: str, volume_id: str, pool: str) -> dict[str, Any]:
+    return {"backup_id": backup_id, "container": container, "volume_id": volume_id, "pool": pool}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def restore(run: Run) -> None:
+    p = run.params
+    at, name = pools.parse(p["pool"]), name_of(Kind.VOLUME, p["volume_id"])
+    with run.world.long.entered(run.world.settings.conductor_threads):
+        where = Where(p["container"], p["backup_id"])
+        run.world.nodes[at.host].restore_brick(at.backend, name, where, run.progress(name))
+
+
+def show(run: Run, tx: Tx) -> None:
+    store.end(tx, "volume", run.params["volume_id"], "restore", ok=True, fault=None)
+    store.end(tx, "backup", run.params["backup_id"], "restore", ok=True)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    store.end(tx, "volume", run.params["volume_id"], "restore", ok=False, fault=error.message)
+    store.end(tx, "backup", run.params["backup_id"], "restore", ok=False)
+    messages.insert(
+        tx,
+        project_id=run.project_id,
+        request_id=run.request_id,
+        resource_type="VOLUME_BACKUP",
+        resource_uuid=run.params["backup_id"],
+        action="backup_restore",
+        detail="restore_failed",
+        cause=error.message,
+    )
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "restore_backup",
+    (
+        Act("restore", do=restore, undo=engine.nothing),
+        Commit("show", do=show, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)
