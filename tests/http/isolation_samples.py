@@ -327,6 +327,7 @@ class Maker:
         image = self.put("image", self.image("ann", self.named("image", kind="kernel")))
         wanted = self.named("instance", flavor="small", image=image, local_storage=[{"size_gib": 1}])
         self.put("instance", self.post("/v1/instances", wanted)["id"])
+        self.settled()  # or its claims and ours may lock each other out
         with self.site.db.begin() as tx:
             host, [pool, *_] = hosts.find_host(tx, "h1"), hosts.list_pools(tx)
             assert host is not None
