@@ -54,6 +54,18 @@ NAMES = {
     "tenant_id": "projects", "host": "hosts", "binary": "binaries", "ref": "bricks", "marker": "anything",
     "local_to_instance": "volumes", "same_host": "volumes", "different_host": "volumes",
 }  # fmt: skip
+ODD = (
+    "a\0b",
+    "\U0001f600" * 300,
+    "'",
+    "%",
+    "\\u0000",
+    "e\u0301",
+    "\u202e",
+    "\x7f",
+    "",
+)  # texts that something may choke on
+ODDITY = 0.03  # how often a text becomes one of them
 SIZES = {"size", "new_size"}
 VALUES = {  # what a text must be for its request to come far
     "connector": [{"host": "h1"}, {"host": "h1", "multipath": True}],
@@ -216,6 +228,8 @@ class Filling:
         for name in case.query:
             if name in NAMES:
                 case.query[name] = self.some(NAMES[name], case.query[name])
+            elif self.chance.random() < ODDITY:
+                case.query[name] = self.chance.choice(ODD)
         if isinstance(case.body, dict):
             case.body = self.filled(case.body)
             self.name_the_key(case)
@@ -240,6 +254,8 @@ class Filling:
         return {key: self.value(key, inner) for key, inner in value.items()}
 
     def value(self, key: Any, inner: Any) -> Any:
+        if isinstance(inner, str) and self.chance.random() < ODDITY:
+            return self.chance.choice(ODD)
         if self.chance.random() < GENERATED:
             return inner
         if key in SIZES:

@@ -110,6 +110,11 @@ def _responder(site: Site, windows: dict[str, routes.Route]) -> Callable[..., No
             site.policy.check(route.policy, caller)
         query = {name: value if isinstance(value, str) else value[-1] for name, value in req.params.items()}
         path = req.path.removeprefix("/v3")
+        if "\0" in path:
+            raise errors.NotFound("The resource could not be found: no name and no id has a NUL character.")
+        for name, value in query.items():
+            if "\0" in name + value:
+                raise errors.Invalid("A query must not have NUL characters.", field=name.replace("\0", ""))
         body = _body(req, route)
         request = Request(site, caller, context.version, query, body, _base(site, req), req.headers, path)
         if route.stream:  # what was read of a body cannot be read again
@@ -141,6 +146,8 @@ def _body(req: falcon.Request, route: routes.Route) -> Any:
             raise errors.Invalid(f"Malformed request body: {error}") from None
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):
             raise errors.Invalid(f"Malformed request body: it is nested deeper than {MAX_DEPTH} levels.")
+        if b"\\u0000" in raw and _has_nul(body):  # which not every database keeps in a text
+            raise errors.Invalid("Malformed request body: it has a text with a NUL character; leave that out.")
     schema = versions.pick(dict(route.body), req.context.version) if route.body else None
     if schema is not None:
         if not isinstance(body, dict):
@@ -153,6 +160,12 @@ def _is_deeper(value: Any, levels: int) -> bool:
     """Whether more than `levels` objects and arrays lie in each other; what comes later may then walk them."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return inside is not None and (levels == 0 or any(_is_deeper(item, levels - 1) for item in inside))
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    return any(map(_has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
 def _base(site: Site, req: falcon.Request) -> str:

@@ -66,7 +66,7 @@ CONSTANT: dict[str, Any] = {
 }
 MAX_OFFSET = 2**31 - 1
 MAX_NUMBER = 2**63 - 1  # of a column
-SURROGATE = re.compile(r"[\ud800-\udfff]")
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # NUL, and half of a surrogate pair
 
 
 SINGULAR_LINKS = ("volume_types", "group_types", "groups", "group_snapshots")  # volume_type_links, …
@@ -240,8 +240,8 @@ def _comparable(name: str, value: Any) -> Any:
 
 
 def _storable(text: Any) -> bool:
-    """Whether it is a text that the database can hold; half of a surrogate pair is none."""
-    return isinstance(text, str) and not SURROGATE.search(text)
+    """Whether it is a text that every database can hold."""
+    return isinstance(text, str) and not UNSTORABLE.search(text)
 
 
 def _literal(text: str) -> Any:
