@@ -16,7 +16,7 @@ __all__ = ["_broker", "broker"]
 
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory, _broker: rabbit.Rabbit) -> Iterator[Fleet]:
-    server = engines.server("postgresql")
+    server = engines.server("mariadb" if engines.KIND == "mariadb" else "postgresql")
     db = Database(server.url)
     with db.begin() as tx:
         engines.forget_all(tx)

@@ -1,4 +1,4 @@
-"""Two APIs, two conductors and two agents: six processes on one PostgreSQL and one RabbitMQ."""
+"""Two APIs, two conductors and two agents: six processes on one database server and one RabbitMQ."""
 
 from __future__ import annotations
 
