@@ -28,7 +28,8 @@ key_repository = {directory}/receipts
 [identity]
 password_hash_rounds = 4
 [cache]
-enabled = false
+enabled = true
+backend = dogpile.cache.memory
 [oslo_policy]
 enforce_scope = true
 """
