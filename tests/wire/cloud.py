@@ -124,7 +124,7 @@ class Cloud:
             "boss": ("admin", "red"),
             "root": ("admin", None),
             "eye": ("reader", None),
-            "brickyard": ("admin", "service"),
+            "brickyard": ("service", "service"),
             "nova": ("admin service", "service"),
         }
         for name, (role, project) in people.items():

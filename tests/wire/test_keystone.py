@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -105,6 +108,15 @@ def test_the_system_is_administrated_without_a_project(as_: Any, cloud: Any, res
     assert (made.status_code, "log in to one, and not to the system" in made.text) == (400, True)
     for path in ("/volumes", "/os-services", "/snapshots/detail"):
         assert rest(cloud.token("eye"), "GET", path).status_code == 403, path
+
+
+def test_our_own_commands_take_its_tokens(keystone_service: Any, cloud: Any) -> None:
+    url = keystone_service[0].endpoint.removesuffix("/v3")
+    command = [sys.executable, "-m", "brickyard", "--url", url, "--token", cloud.token("ann")]
+    done = subprocess.run([*command, "-f", "json", "instance", "list"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+    refused = subprocess.run([*command, "host", "list"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, "brickyard:host_get" in refused.stderr) == (1, True), refused.stderr
 
 
 def test_who_has_no_valid_token_is_told_where_to_get_one(cloud: Any, rest: Rest) -> None:
