@@ -17,6 +17,7 @@ from brickyard.core.states import A
 from brickyard.db import attachments, claims, flavors, images, schema, snapshots, store, volumes
 from brickyard.flows import attach_volume, create_snapshot, delete_snapshot, detach_volume, engine
 from brickyard.service import audit, instances, manageable, power, transfers, work
+from brickyard.service import reimage as reimaging
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
@@ -57,6 +58,9 @@ class Scenario:
     start: Callable[[Site, dict[str, Any]], None]
     done: Callable[[Site, dict[str, Any]], None]
     failed: Callable[[Site, dict[str, Any]], None]
+
+
+IMAGE = "5b3a8bd8-6d0e-4bd9-a1c8-e3bb44d8b9f1"
 
 
 def volume(site: Site, id: str) -> Any:
@@ -126,7 +130,7 @@ def with_flavor(site: Site) -> dict[str, Any]:
         flavors.insert(tx, id="f1", name="small", vcpus=1, memory_mib=128, root_gib=1, local_storage_gb=0)
         images.insert(
             tx,
-            id="5b3a8bd8-6d0e-4bd9-a1c8-e3bb44d8b9f1",
+            id=IMAGE,
             name="disk",
             project_id="project",
             status="active",
@@ -137,6 +141,18 @@ def with_flavor(site: Site) -> dict[str, Any]:
             files={"disk": "disk"},
         )
     return facts
+
+
+def reimage(site: Site, facts: dict[str, Any]) -> None:
+    reimaging.reimage(site, ME, facts["volume"], IMAGE, reserved=False)
+
+
+def reimaged(site: Site, facts: dict[str, Any]) -> None:
+    row = volume(site, facts["volume"])
+    assert (row.status, row.bootable, row.image_id, row.image_metadata["image_name"]) == (
+        "available", True, IMAGE, "disk",
+    )  # fmt: skip
+    assert read(site, facts["volume"], 5) == b"boot\0"
 
 
 def boot(site: Site, facts: dict[str, Any]) -> None:
@@ -539,6 +555,7 @@ SCENARIOS = (
     Scenario("relabel_bricks", with_snapshot, given, taken, taken),
     Scenario("delete_snapshot", with_snapshot, drop_snapshot, status(("snapshot", None)), gone_later),
     Scenario("revert_volume", with_snapshot, revert, reverted, status(("volume", "error"), ("snapshot", "available"))),
+    Scenario("reimage_volume", with_flavor, reimage, reimaged, status(("volume", "error"))),
     Scenario("manage_brick", given_up, manage, copied, not_managed),
     Scenario(
         "manage_brick",

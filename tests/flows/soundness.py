@@ -19,6 +19,7 @@ BUSY = {
     "unmanaging",
     "extending",
     "reverting",
+    "downloading",
     "restoring",
     "restoring-backup",
     "backing-up",

@@ -18,7 +18,7 @@ from brickyard.service.site import Site
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "block-storage-examples.json"
 PROJECT, OTHER = "5c3a6f0de5f44f5c8a3c8f5d7b1e2a90", "9b7e1d2c3f4a4b5c8d6e7f8091a2b3c4"
 SERVER = "1f1e4b6a-16c9-4a54-a6a0-5e8dca1f8a3c"
-VERSION = "3.67"
+VERSION = "3.71"
 WAIT_S = 60
 HOST, RAW = "h1@fast#fast", "h1@files#files"
 NAMES = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
@@ -137,6 +137,16 @@ def _types(r: Recorder) -> None:
     r.ask("DELETE /default-types/{id}", id=PROJECT)
 
 
+def _image(r: Recorder) -> str:
+    headers = {"X-Auth-Token": r.token}
+    wanted = {"name": "debian", "kind": "disk", "format": "raw"}
+    made = r.client.simulate_post("/v1/images", json=wanted, headers=headers).json["id"]
+    content = b"debian".ljust(65536, b".")
+    stored = r.client.simulate_put(f"/v1/images/{made}/files/disk", body=content, headers=headers)
+    assert stored.status_code == 200, stored.text
+    return str(made)
+
+
 def _qos(r: Recorder) -> None:
     kind = r.made("POST /types", {"volume_type": {"name": "limited"}})
     asked = {"name": "slow", "consumer": "front-end", "total_iops_sec": "500"}
@@ -180,6 +190,8 @@ def _volumes(r: Recorder) -> None:
         {"os-reset_status": {"status": "error"}},
         {"os-reset_status": {"status": "available"}},
         {"os-migrate_volume_completion": {"new_volume": volume}},
+        {"os-extend_volume_completion": {"error": False}},
+        {"os-reimage": {"image_id": _image(r)}},
     ):
         r.ask("POST /volumes/{id}/action", value, id=volume)
     r.ask("GET /volumes/{id}", id=volume)

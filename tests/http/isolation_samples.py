@@ -77,6 +77,7 @@ BODIES: dict[str, Any] = {
     "POST /volumes/{id}/action os-extend": {"new_size": 2},
     "POST /volumes/{id}/action os-retype": {"new_type": "x"},
     "POST /volumes/{id}/action revert": {"snapshot_id": "<snapshot>"},
+    "POST /volumes/{id}/action os-reimage": {"image_id": "<image>"},
     "POST /volumes/{id}/action os-set_bootable": {"bootable": True},
     "POST /volumes/{id}/action os-update_readonly_flag": {"readonly": True},
     "POST /volumes/{id}/action os-set_image_metadata": METADATA,

@@ -28,6 +28,7 @@ REFUSED = {  # by every service like this one: no clusters, no replicas, no move
     "PUT /os-services/failover",
     "PUT /os-services/failover_host",
     "POST /volumes/{id}/action#os-migrate_volume_completion",
+    "POST /volumes/{id}/action#os-extend_volume_completion",
     "POST /groups/{id}/action#enable_replication",
     "POST /groups/{id}/action#disable_replication",
     "POST /groups/{id}/action#failover_replication",

@@ -192,7 +192,7 @@ class OpenStack:
 @pytest.fixture(scope="session")
 def osc(service: Service) -> Iterator[OpenStack]:
     """The client as docs/howto/use-the-openstack-client.md says: no identity service, one endpoint."""
-    client = OpenStack(OS_AUTH_TYPE="none", OS_ENDPOINT=service.endpoint, OS_VOLUME_API_VERSION="3.67")
+    client = OpenStack(OS_AUTH_TYPE="none", OS_ENDPOINT=service.endpoint, OS_VOLUME_API_VERSION="3.71")
     client("volume type create standard")
     yield client
     client.close()
@@ -206,7 +206,7 @@ def osc_with_token(token_service: Service) -> Iterator[OpenStack]:
         OS_ENDPOINT=token_service.endpoint,
         OS_COMPUTE_ENDPOINT_OVERRIDE=token_service.endpoint,
         OS_TOKEN="guessed",
-        OS_VOLUME_API_VERSION="3.67",
+        OS_VOLUME_API_VERSION="3.71",
     )
     yield client
     client.close()
@@ -215,7 +215,7 @@ def osc_with_token(token_service: Service) -> Iterator[OpenStack]:
 @pytest.fixture(scope="session")
 def osc_with_keystone() -> Iterator[OpenStack]:
     """The client with no login yet."""
-    client = OpenStack(OS_VOLUME_API_VERSION="3.67", OS_REGION_NAME="RegionOne", OS_IDENTITY_API_VERSION="3")
+    client = OpenStack(OS_VOLUME_API_VERSION="3.71", OS_REGION_NAME="RegionOne", OS_IDENTITY_API_VERSION="3")
     yield client
     client.close()
 
@@ -224,7 +224,7 @@ def osc_with_keystone() -> Iterator[OpenStack]:
 def cinder(service: Service, osc: OpenStack) -> Any:
     """The library of python-cinderclient."""
     auth = noauth.NoAuth(endpoint=service.endpoint)
-    return client.Client("3.67", session=session.Session(auth=auth))
+    return client.Client("3.71", session=session.Session(auth=auth))
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def sdk(service: Service, osc: OpenStack) -> Iterator[openstack.connection.Conne
         auth_type="none",
         auth={"endpoint": service.endpoint},
         block_storage_endpoint_override=service.endpoint,
-        block_storage_default_microversion="3.67",
+        block_storage_default_microversion="3.71",
     )
     yield made
     made.close()

@@ -47,6 +47,10 @@ def test_metadata_flags_and_status_of_a_volume(cinder: Any, volume: Any) -> None
     assert {"name": RAW} in cinder.volumes.get_pools("", {}).pools
     with pytest.raises(exceptions.BadRequest, match="not being moved"):
         cinder.volumes.migrate_volume_completion(volume, volume.id, False)
+    with pytest.raises(exceptions.BadRequest, match="does not wait"):
+        cinder.volumes.extend_volume_completion(volume)
+    with pytest.raises(exceptions.BadRequest, match="could not be found"):
+        cinder.volumes.reimage(volume, str(uuid.uuid4()))
     lost = cinder.volumes.create(1, name="lost")
     becomes(cinder.volumes.get, lost, "available")
     cinder.volumes.force_delete(lost)

@@ -22,9 +22,9 @@ def test_a_volume_is_given_up_listed_and_taken_over(osc: Any, cinder: Any) -> No
     (free,) = [one for one in listed if one["safe_to_manage"]]
     assert free["reference"] == {"source-name": f"volume-{shown['id']}"}
     assert (free["size"], free["cinder_id"]) == (1, None)
-    # `volume create --remote-source` of the client asks for microversion 3.71, whatever it is told
     source = {"source-name": f"volume-{shown['id']}"}
-    cinder.volumes.manage(HOST, source, name="new", description="D", volume_type="here", metadata={"a": "b"})
+    words = "--type here --description D --property a=b"
+    osc(f"volume create --remote-source source-name=volume-{shown['id']} --host {HOST} {words} new")
     new = osc.becomes("volume", "new", "available")
     assert (new["size"], new["description"], new["type"], new["properties"]) == (1, "D", "here", {"a": "b"})
     with pytest.raises(exceptions.BadRequest, match="could be taken over"):

@@ -30,13 +30,11 @@ METHODS = {
     r"export_backup|reset_backup": "older names, which the SDK warns of",
     r".*consistency_group.*": "there are no consistency groups: they are groups under an older name",
     r"create_image|upload_volume_to_image": "volumes are not uploaded as images",
-    r"complete_volume_extend": "it came with 3.71",
     r"reset_snapshot|reset_group_state|reset_group_snapshot_state": "older names, which the SDK warns of",
 }
 MANAGERS = {
     r"(consistencygroups|cgsnapshots)\..*": "there are no consistency groups: they are groups under an older name",
     r"volumes\.upload_to_image": "volumes are not uploaded as images",
-    r"volumes\.(reimage|extend_volume_completion)": "they came with 3.68 and 3.71",
     r"group_snapshots\.update": "no version of the API has this request",
     r"(group_types|volume_types)\.(get|default)": "used through find(), which lists",
     r".*\.(convert_into_with_meta|server_api_version)": "no request of its own, or that of the version document",

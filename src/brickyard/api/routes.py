@@ -97,6 +97,7 @@ VOLUME_ACTIONS: Mapping[str, Action] = {
     "os-extend": Action(volume_actions.extend, "volume:extend", schema=action_schemas.EXTEND),
     "os-retype": Action(volume_actions.retype, "volume:retype", schema=action_schemas.RETYPE),
     "revert": Action(volume_actions.revert, "volume:revert_to_snapshot", "3.40", action_schemas.REVERT),
+    "os-reimage": Action(volume_actions.reimage, "volume:reimage", "3.68", action_schemas.REIMAGE),
     "os-set_bootable": Action(volume_actions.set_bootable, "volume:update", schema=action_schemas.SET_BOOTABLE),
     "os-update_readonly_flag": Action(
         volume_actions.update_readonly_flag, "volume:update_readonly_flag", schema=action_schemas.SET_READONLY
@@ -115,6 +116,9 @@ VOLUME_ACTIONS: Mapping[str, Action] = {
     "os-migrate_volume": Action(volume_actions.migrate, f"{ADMIN_DO}:migrate_volume", schema=action_schemas.MIGRATE),
     "os-migrate_volume_completion": Action(
         volume_actions.complete_migration, f"{ADMIN_DO}:migrate_volume_completion", schema=action_schemas.COMPLETE
+    ),
+    "os-extend_volume_completion": Action(
+        volume_actions.refuse_completion, f"{ADMIN_DO}:extend_volume_completion", "3.71", action_schemas.COMPLETION
     ),
     "os-unmanage": Action(manageable.unmanage_volume, "volume_extension:volume_unmanage"),
 }

@@ -84,6 +84,8 @@ HISTORY: dict[str, str] = {
     "3.65": "consumes_quota in volumes and snapshots.",
     "3.66": "Snapshots of volumes in use need no force.",
     "3.67": "The project in the URL is optional.",
+    "3.68": "Re-image a volume.",
+    "3.71": "What extends a volume may be told that it is done; nothing here waits for that.",
 }
 
 # Versions in between that change nothing here, and why.
@@ -94,6 +96,8 @@ NO_EFFECT: dict[str, str] = {
     "3.6": GROUPS,
     "3.46": "Images are not snapshots of volumes here.",
     "3.64": "No volume is encrypted here.",
+    "3.69": "No volume here has a target that others share.",
+    "3.70": "No volume is encrypted here.",
 }
 
 VERSION = re.compile(r"([1-9]\d{0,8})\.([1-9]\d{0,8}|0)")

@@ -13,8 +13,8 @@ import stat
 from collections.abc import Iterator
 from typing import Protocol
 
-from brickyard.brick import falloc, nbd, steps
-from brickyard.brick.driver import Driver
+from brickyard.brick import falloc, faults, nbd, steps
+from brickyard.brick.driver import Driver, Progress
 from brickyard.brick.memory import BLOCK_BYTES, MemoryDriver
 from brickyard.core import errors
 
@@ -59,6 +59,30 @@ def opened(driver: Driver, name: str, *, writable: bool = False) -> Iterator[Con
                 yield client
     finally:
         driver.close(name)
+
+
+def copy(source: Content, target: Content, progress: Progress | None = None) -> None:
+    """Make the content of `target` that of `source`, and zeros after its end; repeated after a death it is whole."""
+    end = min(source.size_bytes, target.size_bytes)
+    for begin in range(0, end, len(ZEROS)):
+        there = min(len(ZEROS), end - begin)
+        length = min(len(ZEROS), target.size_bytes - begin)  # up to the end of a block, which may be behind the source
+        piece = source.read(begin, there).ljust(length, b"\0") if source.holds(begin, begin + there) else b""
+        with faults.step("copy"):
+            if piece and piece != ZEROS[:length]:
+                target.write(begin, piece)
+            else:
+                target.zero(begin, length)
+        if progress is not None:
+            progress(begin + length, target.size_bytes)
+    rest = -(-end // len(ZEROS)) * len(ZEROS)
+    if rest < target.size_bytes:
+        with faults.step("zero the rest"):
+            target.zero(rest, target.size_bytes - rest)
+    with faults.step("flush"):
+        target.flush()
+    if progress is not None and rest < target.size_bytes:
+        progress(target.size_bytes, target.size_bytes)
 
 
 class File:

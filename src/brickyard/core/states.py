@@ -54,6 +54,7 @@ class V(enum.StrEnum):
     EXTENDING = "extending"
     REVERTING = "reverting"
     RETYPING = "retyping"
+    DOWNLOADING = "downloading"
     BACKING_UP = "backing-up"
     RESTORING_BACKUP = "restoring-backup"
     DELETING = "deleting"
@@ -140,6 +141,7 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     row("unmanage",     {V.AVAILABLE, V.ERROR, V.ERROR_UNMANAGING}, V.UNMANAGING, GONE, V.ERROR_UNMANAGING),
     row("extend",       OK,                         V.EXTENDING,  COUNT,       V.ERROR_EXTENDING),
     row("revert",       {V.AVAILABLE},              V.REVERTING,  BEFORE,      V.ERROR),
+    row("reimage",      {V.AVAILABLE, V.ERROR, V.RESERVED}, V.DOWNLOADING, COUNT, V.ERROR),
     row("retype",       OK,                         V.RETYPING,   BEFORE,      BEFORE),
     row("migrate",      {V.AVAILABLE},              V.MAINTENANCE, BEFORE,     BEFORE),
     row("backup",       OK,                         V.BACKING_UP, COUNT,       COUNT),

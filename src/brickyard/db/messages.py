@@ -28,6 +28,7 @@ ACTIONS = {
     "backup_delete": ("014", "delete backup"),
     "backup_restore": ("015", "restore backup"),
     "move": ("008", "move volume"),
+    "reimage": ("016", "reimage volume"),
 }
 DETAILS = {
     "unknown": ("001", "An unknown error occurred."),

@@ -14,6 +14,7 @@ from brickyard.db.database import Row, Tx
 volumes, attachments, instances = schema.volumes, schema.attachments, schema.instances
 flows, images, snapshots = schema.flows, schema.images, schema.snapshots
 BOOTING = (I.BUILDING, I.STARTING)
+READING = (V.CREATING, V.DOWNLOADING)  # volumes in these read their image
 CHUNK = 500  # ids in one IN (…)
 
 
@@ -80,8 +81,8 @@ def deleting_gib(tx: Tx) -> dict[str, int]:
 
 
 def image_users(tx: Tx, image_id: str) -> dict[str, list[str]]:
-    """The volumes that are being made of an image, and the instances that boot of it, now: they read its files."""
-    making = sa.select(volumes.c.id).where(volumes.c.image_id == image_id, volumes.c.status == V.CREATING)
+    """The volumes that are being made of an image, or made it anew, and the instances that boot of it: they read it."""
+    making = sa.select(volumes.c.id).where(volumes.c.image_id == image_id, volumes.c.status.in_(READING))
     building = sa.select(instances.c.id).where(instances.c.image_id == image_id, instances.c.status.in_(BOOTING))
     found = {"volumes": list(tx.scalars(making)), "instances": list(tx.scalars(building))}
     return {noun: sorted(ids) for noun, ids in found.items() if ids}

@@ -8,21 +8,19 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from brickyard.backups.copying import Kept, Task
-from brickyard.backups.manifest import Where
 from brickyard.brick import driver as contract
 from brickyard.core import errors
 from brickyard.core.bricks import Connection, Did, Found, Label, Receipt
 from brickyard.core.fullness import Fullness
 from brickyard.hypervisor import machine
-from brickyard.nodes import copies, fullness, keeping, resources, verbs
+from brickyard.nodes import contents, copies, fullness, keeping, resources, verbs
 from brickyard.nodes.backend import Backend as Backend
 
 LOG = logging.getLogger(__name__)
 PAUSED_S = 30.0  # that a guest which is paused for a copy is waited for
 
 
-class LocalNode:
+class LocalNode(contents.Contents):
     """`make(name, options)` builds a Backend from what the API was given."""
 
     def __init__(
@@ -311,23 +309,6 @@ class LocalNode:
 
     def disown_brick(self, backend: str, name: str) -> Did:
         return cast(contract.Adopter, self._driver(backend)).disown(name)
-
-    # backups ------------------------------------------------------------------------------------------------------
-
-    def backup_brick(self, backend: str, name: str, task: Task, progress: contract.Progress | None = None) -> Kept:
-        return self.keeper.make(self._driver(backend), name, task, progress)
-
-    def restore_brick(self, backend: str, name: str, where: Where, progress: contract.Progress | None = None) -> Did:
-        return self.keeper.restore(self._driver(backend), name, where, progress)
-
-    def find_backup(self, where: Where) -> Kept:
-        return self.keeper.find(where)
-
-    def delete_backup(self, where: Where, progress: contract.Progress | None = None) -> Did:
-        return self.keeper.delete(where, progress)
-
-    def cancel_backup(self, id: str) -> Did:
-        return self.keeper.cancel(id)
 
     # guests -------------------------------------------------------------------------------------------------------
 

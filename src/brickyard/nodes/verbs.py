@@ -194,6 +194,9 @@ class Node(Protocol):
     def disown_brick(self, backend: str, name: str) -> Did:
         """Give a brick up: it stays with its content, and belongs to nobody. ALREADY when it is not there."""
 
+    def rewrite_brick(self, backend: str, name: str, image: Image, progress: Progress | None = None) -> Did:
+        """Make the content of a brick that nobody uses that of an image, and zeros after its end."""
+
     # backups ------------------------------------------------------------------------------------------------------
 
     def backup_brick(self, backend: str, name: str, task: Task, progress: Progress | None = None) -> Kept:

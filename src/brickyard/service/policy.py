@@ -33,6 +33,8 @@ RULES: dict[str, str] = {
     "volume:extend_attached_volume": MEMBER,
     "volume:retype": MEMBER,
     "volume:revert_to_snapshot": MEMBER,
+    "volume:reimage": MEMBER,
+    "volume:reimage_reserved": MEMBER,
     "volume:multiattach": MEMBER,
     "volume:update_readonly_flag": MEMBER,
     "volume:get_volume_metadata": READER,
@@ -59,6 +61,7 @@ RULES: dict[str, str] = {
     "volume_extension:volume_admin_actions:force_detach": ADMIN,
     "volume_extension:volume_admin_actions:migrate_volume": ADMIN,
     "volume_extension:volume_admin_actions:migrate_volume_completion": ADMIN,
+    "volume_extension:volume_admin_actions:extend_volume_completion": ADMIN,
     # snapshots
     "volume:get_all_snapshots": READER,
     "volume:get_snapshot": READER,

@@ -279,7 +279,7 @@ def _origin(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
         abilities.require(tx, row.pool_id, "clones", field="source_volid")
         return _from_volume(row, {"kind": "volume", "id": row.id}, row.size_gib, row.host)
     if new.image_id:
-        return _from_image(caller, tx, new.image_id)
+        return from_image(caller, tx, new.image_id)
     if new.backup_id:
         return _from_backup(site, caller, tx, new)
     return Origin()
@@ -314,7 +314,8 @@ def _from_volume(row: Row, source: dict[str, str], min_gib: int, pool: str) -> O
     )
 
 
-def _from_image(caller: Caller, tx: Tx, name_or_id: str) -> Origin:
+def from_image(caller: Caller, tx: Tx, name_or_id: str) -> Origin:
+    """What an image makes of a volume. Invalid when it is no disk image that is ready."""
     found = images.find(tx, name_or_id, caller.sees)
     if not found:
         raise errors.Invalid(f"Image {name_or_id} could not be found.", field="imageRef")

@@ -9,6 +9,7 @@ from brickyard.api.request import Reply, Request, boolean
 from brickyard.api.views import attachments as views
 from brickyard.core import errors
 from brickyard.service import connections, metadata, moves, resets, volumes
+from brickyard.service import reimage as reimaging
 
 IMAGE = "volume_extension:volume_image_metadata"
 
@@ -78,6 +79,19 @@ def extend(request: Request, value: Any, id: str) -> Reply:
 def revert(request: Request, value: Any, id: str) -> Reply:
     volumes.revert(request.site, request.caller, id, value["snapshot_id"])
     return Reply(202)
+
+
+def reimage(request: Request, value: Any, id: str) -> Reply:
+    reserved = boolean(value.get("reimage_reserved") or False, "reimage_reserved")
+    reimaging.reimage(request.site, request.caller, id, value["image_id"], reserved=reserved)
+    return Reply(202)
+
+
+def refuse_completion(request: Request, value: Any, id: str) -> Reply:
+    """Nothing here extends a volume and waits to be told by whoever uses it."""
+    with request.site.db.read() as tx:
+        volumes.require(tx, request.caller, id)
+    raise errors.Invalid(f"Volume {id} does not wait for anybody to complete its extension.")
 
 
 def retype(request: Request, value: Any, id: str) -> Reply:

@@ -1,0 +1,66 @@
+"""Make the content of a volume that of an image.
+
+write   the image goes over what was there    undo: none; the volume is in error then
+show    the volume is what it was before, and bootable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from brickyard.core import errors, pools
+from brickyard.core.bricks import Kind, name_of
+from brickyard.db import messages, store
+from brickyard.db.database import Tx
+from brickyard.flows import create_volume, engine
+from brickyard.flows.engine import Act, Commit, Flow, Run
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, volume_id: str, pool: str, image_id: str, image_metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"volume_id": volume_id, "pool": pool, "image_id": image_id, "image_metadata": dict(image_metadata)}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
+
+
+def write(run: Run) -> None:
+    p = run.params
+    at, name = pools.parse(p["pool"]), name_of(Kind.VOLUME, p["volume_id"])
+    image = create_volume.disk_image(run, p["image_id"])
+    with run.world.long.entered(run.world.settings.conductor_threads):
+        run.world.nodes[at.host].rewrite_brick(at.backend, name, image, run.progress(name))
+
+
+def show(run: Run, tx: Tx) -> None:
+    facts = {"bootable": True, "image_metadata": run.params["image_metadata"]}
+    store.end(tx, "volume", run.params["volume_id"], "reimage", ok=True, fault=None, **facts)
+
+
+def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
+    volume_id = run.params["volume_id"]
+    store.end(tx, "volume", volume_id, "reimage", ok=False, fault=error.message)
+    messages.insert(
+        tx,
+        project_id=run.project_id,
+        request_id=run.request_id,
+        resource_type="VOLUME",
+        resource_uuid=volume_id,
+        action="reimage",
+        detail="image_unacceptable" if isinstance(error, errors.UnsafeImage) else "unknown",
+        cause=error.message,
+    )
+
+
+# definition --------------------------------------------------------------------------------------------------------
+
+FLOW = Flow(
+    "reimage_volume",
+    (
+        Act("write", do=write, undo=engine.nothing),
+        Commit("show", do=show, undo=engine.nothing_in),
+    ),
+    failed=failed,
+)
