@@ -28,6 +28,7 @@ OWNED = (
     schema.snapshots,
     schema.messages,
     schema.transfers,
+    schema.backups,
     schema_groups.groups,
     schema_groups.group_snapshots,
 )
@@ -148,6 +149,7 @@ def _populate(projects: Projects, project: str, kind: str) -> None:
     for message in projects.ask(member, "GET", "/messages")["messages"]:
         projects.ids.setdefault("messages", []).append(message["id"])
     left = volume(volume_type="files")
+    projects.make(member, "/backups", {"backup": {"volume_id": left, "name": secret(project)}})
     projects.ask(boss, "POST", f"/volumes/{left}/action", {"os-unmanage": {}})
     projects.settle()
     projects.ids.setdefault("bricks", []).append(f"volume-{left}")
