@@ -74,6 +74,7 @@ VALUES = {  # what a text must be for its request to come far
     "status": ["available", "error", "in-use", "deleting"],
     "migration_policy": ["never", "on-demand"],
     "keys": [["k"]],
+    "multiattach": [False, None],
     "key": ["k"],
 }
 NOTHING = {"consistencygroup_id", "imageRef", "image_id", "cluster", "availability_zone"}
@@ -237,6 +238,8 @@ class Filling:
         if isinstance(case.body, dict):
             case.body = self.filled(case.body)
             self.name_the_key(case)
+            if case.operation.label == "POST /volumes" and isinstance(new := case.body.get("volume"), dict):
+                new.setdefault("size", 1)
 
     def name_the_key(self, case: Any) -> None:
         """Let the one key of the body be that of the path."""
