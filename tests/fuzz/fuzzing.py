@@ -206,6 +206,7 @@ def wrong(
         if secret in text and secret not in sent and not accepted:
             yield "somebody is shown what another project says"
     ids = set(projects.UUID.findall(text)) - set(projects.UUID.findall(sent))
+    ids -= here.backed_up(caller.project)
     for project in here.owners(ids).values() if ids else ():
         if project != caller.project:
             yield "somebody is shown an id of another project"

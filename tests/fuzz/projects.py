@@ -26,6 +26,7 @@ PER_PROJECT = {"volumes": 200, "snapshots": 200, "groups": 100, "gigabytes": 100
 OWNED = (
     schema.volumes,
     schema.snapshots,
+    schema.backups,
     schema.messages,
     schema.transfers,
     schema.backups,
@@ -76,6 +77,14 @@ class Projects:
             begun = flows.list_(tx, open_only=True)
         for flow in begun:
             self.site.waker.wait(flow.id, WAIT_S)
+
+    def backed_up(self, project: str) -> set[str]:
+        """What administrators of the project have backed up, of whatever project: the backup belongs to theirs, and
+        says what it is of."""
+        mine = sa.and_(schema.backups.c.project_id == project, schema.backups.c.user_id == "admin")
+        with self.site.db.read() as tx:
+            found = tx.execute(sa.select(schema.backups.c.volume_id, schema.backups.c.snapshot_id).where(mine)).all()
+        return {id for row in found for id in row if id is not None}
 
     def owners(self, ids: set[str]) -> dict[str, str]:
         """Id → project, of those ids that are something of a project."""
@@ -134,6 +143,7 @@ def _populate(projects: Projects, project: str, kind: str) -> None:
     first, second, third = volume(), volume(volume_type=type_), volume(volume_type=plain)
     kept = {"volume_id": first, "name": secret(project), "metadata": {"k": secret(project)}}
     projects.make(member, "/snapshots", {"snapshot": kept})
+    projects.make(member, "/backups", {"backup": {**kept, "description": secret(project)}})
     projects.make(member, "/attachments", {"attachment": {"volume_uuid": second}})
     connector = {"host": "h1", "secret": secret(project)}
     projects.make(member, "/attachments", {"attachment": {"volume_uuid": volume(), "connector": connector}})

@@ -76,12 +76,12 @@ class Client:
 
     def __init__(self, connection: socket.socket, data: list[tuple[int, int]]) -> None:
         self._connection, self._data, self._cookie = connection, data, 0
-        self._written = False
+        self._reach = 0  # the end of the last part that was written since
         self.size_bytes = self._hello()
 
     def holds(self, begin: int, end: int) -> bool:
-        """False only if all of that reads as zeros, and nothing was written since it was opened."""
-        if self._written:
+        """False only if all of that reads as zeros. True before the last part that was written, whatever is there."""
+        if begin < self._reach:
             return True
         at = bisect.bisect_right(self._data, begin, key=lambda part: part[1])
         return at < len(self._data) and self._data[at][0] < end
@@ -137,7 +137,8 @@ class Client:
         return size_bytes
 
     def _ask(self, command: int, begin: int, length: int, content: bytes = b"") -> None:
-        self._written = self._written or command in (WRITE, WRITE_ZEROES)
+        if command in (WRITE, WRITE_ZEROES):
+            self._reach = max(self._reach, begin + length)
         self._cookie += 1
         self._connection.sendall(REQUEST.pack(ASKED, 0, command, self._cookie, begin, length))
         if content:
