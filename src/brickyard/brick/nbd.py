@@ -38,18 +38,18 @@ START_S, ANSWER_S, MAP_S = 30.0, 300.0, 600.0
 def opened(path: str, format: str, *, writable: bool) -> Iterator[Client]:
     """The content of an image that nobody else has open. ToolFailed when it cannot be had."""
     data = _map(path, format)
-    with tempfile.TemporaryDirectory(prefix="brickyard-nbd-") as directory:
-        at = os.path.join(directory, "socket")
-        mode = [] if writable else ["--read-only"]
-        # --detect-zeroes is not asked for: who writes knows best what is zeros
-        argv = ["qemu-nbd", *mode, "--format", format, "--socket", at, "--cache", "writeback", "--discard", "unmap"]
-        with socket.socket(socket.AF_UNIX) as connection:
+    mode = [] if writable else ["--read-only"]
+    with socket.socket(socket.AF_UNIX) as connection, contextlib.ExitStack() as server:
+        with tempfile.TemporaryDirectory(prefix="brickyard-nbd-") as directory:  # of no use once there is a connection
+            at = os.path.join(directory, "socket")
+            # --detect-zeroes is not asked for: who writes knows best what is zeros
+            argv = ["qemu-nbd", *mode, "--format", format, "--socket", at, "--cache", "writeback", "--discard", "unmap"]
             ready = functools.partial(_connected, connection, at)
-            with shell.serving([*argv, path], ready=ready, timeout_s=START_S):
-                connection.settimeout(ANSWER_S)
-                client = Client(connection, data)
-                yield client
-                client.close()
+            server.enter_context(shell.serving([*argv, path], ready=ready, timeout_s=START_S))
+        connection.settimeout(ANSWER_S)
+        client = Client(connection, data)
+        yield client
+        client.close()
 
 
 def _connected(connection: socket.socket, at: str) -> bool:
