@@ -78,6 +78,7 @@ def conductor(settings: Settings, *, say: Callable[[str], None]) -> None:
         service, host = settings.service, settings.node.host
         worker = work.Conductor(db, world, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
         nodes.start()
+        nodes.catch_up(2 * service.report_interval_s)
         worker.start()
         try:
             with presence.shown(db, service, services.SCHEDULER, host, worker.dead):

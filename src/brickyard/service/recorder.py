@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from brickyard.core import errors, settings
+from brickyard.core import clock, errors, settings
 from brickyard.db import agents, hosts
 from brickyard.db.database import Database
 from brickyard.nodes import verbs
@@ -47,6 +47,7 @@ class Agents:
         self._lock = threading.Lock()
         self._latest: dict[str, verbs.Report | None] = {}  # host → its latest report; None: it is only there
         self._at_work: set[str] = set()
+        self._awaited: set[str] = set()
         self._due: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._work, name=f"recorder-{n}", daemon=True) for n in range(THREADS)]
@@ -57,6 +58,16 @@ class Agents:
         for thread in self._threads:
             thread.start()
         self.asker.start()
+
+    def catch_up(self, timeout_s: float) -> None:
+        """Wait until every host has been heard that nobody has recorded for long: perhaps only because nobody was
+        there to record it, and then what waits must not be refused as if the host was down."""
+        with self.db.read() as tx:
+            stale = {row.name for row in hosts.list_hosts(tx) if (row.heartbeat_at or "") < clock.stamp(-timeout_s)}
+        self._awaited = stale & set(self.asker.names())
+        deadline_s = clock.monotonic() + timeout_s
+        while self._awaited and clock.monotonic() < deadline_s:
+            self._stopping.wait(0.05)
 
     def stop(self, timeout_s: float = 5) -> None:
         self._stopping.set()
@@ -123,6 +134,7 @@ class Agents:
                 LOG.exception("what host %s reports could not be recorded", host)
             with self._lock:
                 self._at_work.discard(host)
+                self._awaited.discard(host)
                 again = host in self._latest
             if again:
                 self._due.put(host)
