@@ -686,7 +686,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
-            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'retyping', 'backing-up', 'restoring-backup', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_restoring', 'error_unmanaging')",
+            "status IN ('creating', 'available', 'reserved', 'attaching', 'in-use', 'detaching', 'extending', 'reverting', 'retyping', 'downloading', 'backing-up', 'restoring-backup', 'deleting', 'awaiting-transfer', 'unmanaging', 'maintenance', 'error', 'error_deleting', 'error_extending', 'error_restoring', 'error_unmanaging')",
             name=op.f("ck_volumes_status"),
         ),
         sa.ForeignKeyConstraint(["backend_id"], ["volume_backends.id"], name=op.f("fk_volumes_backend_id")),
