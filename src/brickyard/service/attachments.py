@@ -244,11 +244,12 @@ def disconnect(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str
 
 
 def ask_unused(site: Site, caller: Caller, rows: Iterable[Row]) -> frozenset[str]:
-    """Which of the attachments no server of the compute service uses. Asked before the transaction that removes one."""
+    """Which of the attachments no server of the compute service uses. Asked before the transaction that removes one,
+    also of an attachment that is not connected yet: it may be by then."""
     return frozenset(
         row.id
         for row in rows
-        if _may_be_used(caller, row)
+        if _concerns_a_server(caller, row)
         and not nova.uses(site.settings.compute, caller, row.instance_uuid, row.volume_id, row.id)
     )
 
@@ -267,8 +268,12 @@ def check_unused(tx: Tx, caller: Caller, row: Row, unused: frozenset[str]) -> No
         raise errors.Conflict(conflict)
 
 
+def _concerns_a_server(caller: Caller, row: Row) -> bool:
+    return row.instance_uuid is not None and not caller.is_service
+
+
 def _may_be_used(caller: Caller, row: Row) -> bool:
-    return row.instance_uuid is not None and row.connection_info is not None and not caller.is_service
+    return _concerns_a_server(caller, row) and row.connection_info is not None
 
 
 def _has(tx: Tx, volume_id: str, instance_uuid: str | None) -> bool:
