@@ -87,7 +87,9 @@ def metadata_of(tx: Tx, query: listing.Query) -> list[dict[str, str]]:
 def not_a_source(volume_id: str | None, snapshot_ids: Sequence[str]) -> sa.ColumnElement[bool]:
     """Nothing is being created from the volume or the snapshots: they must stay until it is done."""
     new = volumes.alias("new")
-    origin = sa.or_(new.c.source_volid == volume_id, new.c.snapshot_id.in_(snapshot_ids))
+    origin: sa.ColumnElement[bool] = new.c.snapshot_id.in_(snapshot_ids)
+    if volume_id is not None:  # NULL is the source of every volume that is made of nothing
+        origin = sa.or_(new.c.source_volid == volume_id, origin)
     return ~sa.exists(sa.select(new.c.id).where(new.c.status == V.CREATING, origin))
 
 
