@@ -53,9 +53,7 @@ SINCE = {
 SINCE_FOR_SNAPSHOTS = {**SINCE, "metadata": "3.22"}
 SORT_SINCE = {
     ("snapshot", "name"): "3.30",
-    ("snapshot", "display_name"): "3.30",
     ("backup", "name"): "3.37",
-    ("backup", "display_name"): "3.37",
 }
 LIKE_SINCE = "3.34"
 # what is the same for all of ours: a filter by it matches everything or nothing
