@@ -55,6 +55,7 @@ def create(site: Site, caller: Caller, new: NewGroup) -> Row:
         zone = new.availability_zone
         if zone is not None and not zones.known(site, tx).get(zone):
             raise errors.Invalid(f"Availability zone {zone} is not there, or not available.", field="availability_zone")
+        types_of_volumes = [_type(tx, caller, name) for name in new.volume_types]
         quotas.take(site, tx, caller.project_id, {"groups": 1})
         _insert(
             tx,
@@ -62,9 +63,9 @@ def create(site: Site, caller: Caller, new: NewGroup) -> Row:
             id,
             name=new.name,
             description=new.description,
-            availability_zone=zone,
+            availability_zone=zone or zones.of_group(site, (one.extra_specs for one in types_of_volumes)),
             group_type_id=kind.id,
-            volume_type_ids=[_type(tx, caller, name).id for name in new.volume_types],
+            volume_type_ids=[one.id for one in types_of_volumes],
         )
         groups.settle(tx, id)
         return require(tx, caller, id)

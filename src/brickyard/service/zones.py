@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from brickyard.core import errors
 from brickyard.db import hosts
@@ -20,12 +20,25 @@ def known(site: Site, tx: Tx) -> dict[str, bool]:
     return found
 
 
+def of_group(site: Site, types: Iterable[Mapping[str, str]]) -> str:
+    """The zone of a group that asks for none, from the specs of its types: the default one, unless types keep out of it
+    and all of them may be in another one."""
+    lists = [zones for zones in map(_of_type, types) if zones]
+    default = site.settings.availability_zone
+    candidates = (default, *(lists[0] if lists else ()))
+    return next((zone for zone in candidates if all(zone in zones for zones in lists)), default)
+
+
+def _of_type(specs: Mapping[str, str]) -> list[str]:
+    return [zone.strip() for zone in specs.get(SPEC, "").split(",") if zone.strip()]
+
+
 def choose(site: Site, tx: Tx, asked: str | None, source: str | None, specs: Mapping[str, str]) -> list[str]:
     """The zones that will do: as asked, else the source's, else those of the type, else the default one.
 
     A zone that is unknown, not the type's, or not the source's is refused.
     """
-    of_type = [zone.strip() for zone in specs.get(SPEC, "").split(",") if zone.strip()]
+    of_type = _of_type(specs)
     if not of_type and not asked and not source:
         return [site.settings.availability_zone]  # what most ask for, and it needs no look at the backends
     zones = known(site, tx)
