@@ -10,8 +10,11 @@ import base64
 import os
 import socketserver
 import sys
+import threading
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from wsgiref import simple_server
 
 warnings.simplefilter("ignore")
@@ -47,6 +50,17 @@ class Quiet(simple_server.WSGIRequestHandler):
         sys.stdout.flush()
 
 
+def one_by_one(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """The application with one request in it at a time: on SQLite, two that write would fail each other."""
+    turn = threading.Lock()
+
+    def taken(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        with turn:
+            return app(environ, start)
+
+    return taken
+
+
 def main(directory: Path, port: int) -> None:
     directory.mkdir(exist_ok=True)
     config = directory / "keystone.conf"
@@ -59,7 +73,7 @@ def main(directory: Path, port: int) -> None:
     sys.argv[1:] = []  # Keystone reads its options from there, too
     from keystone.server import wsgi
 
-    app = wsgi.initialize_public_application()
+    app = one_by_one(wsgi.initialize_public_application())
     prepare(f"http://127.0.0.1:{port}/v3")
     with simple_server.make_server("127.0.0.1", port, app, Server, Quiet) as server:
         server.serve_forever()

@@ -161,7 +161,7 @@ def test_a_record_is_exported_and_imported(osc: Any, cinder: Any, service: Any, 
     osc("volume backup create --name full source")
     id = osc.becomes("volume backup", "full", "available")["id"]
     record = osc.json("volume backup record export full")
-    assert record["backup_service"] == "brickyard"
+    assert record["backup_service"] == "cinder.backup.drivers.brickyard"
     # the command `record import` sends its request to another address than the API has
     with pytest.raises(exceptions.BadRequest, match="known already"):
         cinder.backups.import_record(**record)
@@ -214,7 +214,7 @@ def test_cinderclient_makes_and_restores_backups(cinder: Any, osc: Any, made: An
     assert [one.id for one in cinder.backups.list(search_opts={"name": "renamed"})] == [backup.id]
     assert cinder.restores.restore(backup.id, volume_id=source).volume_id == source
     osc.becomes("volume", "source", "available")
-    assert cinder.backups.export_record(backup.id)["backup_service"] == "brickyard"
+    assert cinder.backups.export_record(backup.id)["backup_service"] == "cinder.backup.drivers.brickyard"
     cinder.backups.reset_state(backup.id, "error")
     assert cinder.backups.get(backup.id).status == "error"
     cinder.backups.delete(backup.id)

@@ -42,7 +42,7 @@ def test_backups(storage: Any) -> None:
     volume = becomes(storage.get_volume, storage.get_volume(restored.volume_id), "available")
     assert (volume.name, volume.size) == ("again", 1)
     becomes(storage.get_backup, more, "available")
-    assert storage.export_record(more).json()["backup-record"]["backup_service"] == "brickyard"
+    assert storage.export_record(more).json()["backup-record"]["backup_service"] == "cinder.backup.drivers.brickyard"
     storage.reset_backup_status(more, "error")
     for one in (more, backup):
         storage.delete_backup(one, force=True)

@@ -78,7 +78,7 @@ class Record(msgspec.Struct, kw_only=True):
     format: int = 1
 
 
-SERVICE = "brickyard"
+SERVICE = "cinder.backup.drivers.brickyard"  # clients expect a driver's name, and no service of Cinder has this one
 
 
 def export_record(site: Site, caller: Caller, id: str) -> dict[str, str]:
