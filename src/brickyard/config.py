@@ -134,6 +134,7 @@ def _service(read: Files) -> settings.Service:
         proxy_headers=read.value("oslo_middleware", "enable_proxy_headers_parsing"),
         compute=settings.Compute(*(read.value("nova", name) for name in ("interface", "region_name", "cafile"))),
         no_snapshot_gb_quota=default("no_snapshot_gb_quota"),
+        enable_force_upload=default("enable_force_upload"),
         quotas={name: default(options.quota_option(name)) for name in settings.QUOTAS},
         policy_file=Path(policy_file) if policy_file else None,
         service_down_time_s=default("service_down_time"),

@@ -153,6 +153,7 @@ TABLE: tuple[Option, ...] = (
     Option(DEFAULT, "flow_lease", "number", "60", "Seconds after which the work of a conductor that is silent is taken over by another one.", minimum=4, maximum=3600),
     Option(DEFAULT, "receipt_retention_days", "number", "365", "Days after which the receipt of a wipe is removed; 0: never.", minimum=0, maximum=36500),
     Option(DEFAULT, "image_max_gigabytes", "number", "64", "The largest image file that is accepted, in GiB.", minimum=1),
+    Option(DEFAULT, "enable_force_upload", "flag", "false", "Whether a volume in use may be uploaded as an image, with force: as it is at one moment, for which its guest is paused."),
     *(Option(DEFAULT, quota_option(name), "number", str(limit), f"Default quota of a project: {name.replace('_', ' ')}; -1 is unlimited.", minimum=-1) for name, limit in settings.QUOTAS.items()),
     Option(DEFAULT, "backup_driver", "text", "directory", "Where this host keeps backups. directory: below backup_posix_path. s3: in the bucket of backup_s3_store_bucket. none: nowhere. The class names cinder.backup.drivers.posix.PosixBackupDriver and cinder.backup.drivers.s3.S3BackupDriver mean the first two."),
     Option(DEFAULT, "backup_posix_path", "text", None, "Directory of the backups, absolute; its parent must exist. Hosts that mount the same one there restore each other's backups. Default: backups in the state directory, on the disk of the service: better another one."),

@@ -23,6 +23,8 @@ BUSY = {
     "restoring",
     "restoring-backup",
     "backing-up",
+    "uploading",
+    "saving",
     "building",
     "starting",
     "stopping",
@@ -56,12 +58,14 @@ def check(site: Site, *, settled: bool = True) -> None:
         schema.groups,
         schema.group_snapshots,
         schema.backups,
+        schema.images,
     ):
         for row in rows(site, table):
             assert row.status not in BUSY, f"{table.name} {row.id} is stuck in {row.status}"
     assert rows(site, schema.reservations) == []
     assert not [f for f in rows(site, schema.flows) if f.status in ("running", "unwinding")]
     _check_bricks(site, pools)
+    _check_images(site)
     _check_attachments(site)
     instances = {row.id for row in rows(site, schema.instances) if row.status == "active"}
     guests = site.world.nodes["h1"].guests()
@@ -101,6 +105,12 @@ def _check_bricks(site: Site, pools: dict[str, Any]) -> None:
         assert there <= bricks
         assert bricks - there <= doubtful
     assert {(c.brick_id, c.pool_id) for c in rows(site, schema.claims)} == claimed
+
+
+def _check_images(site: Site) -> None:
+    """Each file of the image store is one of an image, and each image has its files."""
+    named = {file for row in rows(site, schema.images) for file in row.files.values()}
+    assert {path.name for path in site.world.images.iterdir()} - {".lock"} == named
 
 
 def _check_attachments(site: Site) -> None:

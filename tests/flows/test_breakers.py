@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 from tests import engines, world
-from tests.flows import backup_scenarios, disk_scenarios, group_scenarios, move_scenarios, scenarios, soundness
+from tests.flows import (
+    backup_scenarios,
+    disk_scenarios,
+    group_scenarios,
+    move_scenarios,
+    scenarios,
+    soundness,
+    upload_scenarios,
+)
 from tests.flows.scenarios import Hands, Scenario
 
 from brickyard.core import errors
@@ -24,6 +32,7 @@ SCENARIOS = (
     *group_scenarios.SCENARIOS,
     *move_scenarios.SCENARIOS,
     *backup_scenarios.SCENARIOS,
+    *upload_scenarios.SCENARIOS,
     *disk_scenarios.SCENARIOS,
 )
 

@@ -192,6 +192,7 @@ def _volumes(r: Recorder) -> None:
         {"os-migrate_volume_completion": {"new_volume": volume}},
         {"os-extend_volume_completion": {"error": False}},
         {"os-reimage": {"image_id": _image(r)}},
+        {"os-volume_upload_image": {"image_name": "golden", "disk_format": "qcow2", "visibility": "private"}},
     ):
         r.ask("POST /volumes/{id}/action", value, id=volume)
     r.ask("GET /volumes/{id}", id=volume)

@@ -78,6 +78,7 @@ BODIES: dict[str, Any] = {
     "POST /volumes/{id}/action os-retype": {"new_type": "x"},
     "POST /volumes/{id}/action revert": {"snapshot_id": "<snapshot>"},
     "POST /volumes/{id}/action os-reimage": {"image_id": "<image>"},
+    "POST /volumes/{id}/action os-volume_upload_image": {"image_name": "x"},
     "POST /volumes/{id}/action os-set_bootable": {"bootable": True},
     "POST /volumes/{id}/action os-update_readonly_flag": {"readonly": True},
     "POST /volumes/{id}/action os-set_image_metadata": METADATA,
@@ -106,6 +107,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/instances": {"name": "x", "flavor": "small", "image": "<image>"},
     "POST /v1/instances/{id}/volumes": {"volume_id": "<volume>"},
     "POST /v1/explain": {"flavor": "small", "image": "<image>"},
+    "PATCH /v1/images/{id}": {"protected": True},
     "POST /v1/audit": {"dry_run": True},
 }
 # further ways in which a body names what is a project's

@@ -237,6 +237,7 @@ TABLE |= {  # actions: the operation, a #, and the name
     f"{VOLUME}#os-retype": D("Give a volume another type, and move it where that asks for it and the policy allows it.", 202),
     f"{VOLUME}#revert": D("Set a volume back to its latest snapshot.", 202),
     f"{VOLUME}#os-reimage": D("Write an image over a volume that nobody has, or that is reserved.", 202),
+    f"{VOLUME}#os-volume_upload_image": D("Make an image of a volume; who may use or delete it is said since 3.1.", 202, "Upload"),
     f"{VOLUME}#os-set_bootable": D("Say whether a volume can be booted from.", 200),
     f"{VOLUME}#os-update_readonly_flag": D("Let a volume be attached read-only.", 202),
     f"{VOLUME}#os-set_image_metadata": D("Set facts of the image of a volume.", 200, "Metadata"),

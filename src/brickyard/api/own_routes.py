@@ -96,6 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET",    "/images",                  own_images.index,       "image_get",         {200: "Images"}, query=NAME),
     op("POST",   "/images",                  own_images.create,      "image_create",      {201: "Image"}, schemas.IMAGE_CREATE),
     op("GET",    "/images/{id}",             own_images.show,        "image_get",         {200: "Image"}),
+    op("PATCH",  "/images/{id}",             own_images.update,      "image_update",      {200: "Image"}, schemas.IMAGE_UPDATE),
     op("DELETE", "/images/{id}",             own_images.delete,      "image_delete",      {204: None}),
     op("PUT",    "/images/{id}/files/{role}", own_images.upload,     "image_upload",      {200: "Image"}, stream=True),
 

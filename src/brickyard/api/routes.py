@@ -98,6 +98,7 @@ VOLUME_ACTIONS: Mapping[str, Action] = {
     "os-retype": Action(volume_actions.retype, "volume:retype", schema=action_schemas.RETYPE),
     "revert": Action(volume_actions.revert, "volume:revert_to_snapshot", "3.40", action_schemas.REVERT),
     "os-reimage": Action(volume_actions.reimage, "volume:reimage", "3.68", action_schemas.REIMAGE),
+    "os-volume_upload_image": Action(volume_actions.upload, f"{DO}:upload_image", schema=action_schemas.UPLOAD),
     "os-set_bootable": Action(volume_actions.set_bootable, "volume:update", schema=action_schemas.SET_BOOTABLE),
     "os-update_readonly_flag": Action(
         volume_actions.update_readonly_flag, "volume:update_readonly_flag", schema=action_schemas.SET_READONLY

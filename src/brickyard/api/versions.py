@@ -21,6 +21,7 @@ class Version(NamedTuple):
 
 HISTORY: dict[str, str] = {
     "3.0": "Volumes, snapshots, types, quotas, limits, services, pools.",
+    "3.1": "What is uploaded as an image has a visibility, and may be protected.",
     "3.2": "Boolean filters of volume lists are strict.",
     "3.3": "Messages: list, show, delete.",
     "3.4": "Volumes are filtered by glance_metadata.",
@@ -90,9 +91,7 @@ HISTORY: dict[str, str] = {
 
 # Versions in between that change nothing here, and why.
 GROUPS = "There are no consistency groups here: they are groups of one type, under an older name."
-IMAGES = "Volumes are not uploaded as images here."
 NO_EFFECT: dict[str, str] = {
-    "3.1": IMAGES,
     "3.6": GROUPS,
     "3.46": "Images are not snapshots of volumes here.",
     "3.64": "No volume is encrypted here.",

@@ -43,12 +43,16 @@ def inspect(path: str) -> ImageFacts:
     return ImageFacts(detected[0], _virtual_size(path, detected))
 
 
-def check_import(path: str, format: str, size_bytes: int) -> ImageFacts:
-    """Raise UnsafeImage or Invalid unless the image is safe, is what it claims to be, and fits into `size_bytes`."""
+def check_format(format: str) -> None:
     if format not in FORMATS:
         raise errors.Invalid(
-            f"images of format {format!r} are not imported; allowed: {', '.join(FORMATS)}", field="format"
+            f"images of format {format!r} are neither read nor made; allowed: {', '.join(FORMATS)}", field="format"
         )
+
+
+def check_import(path: str, format: str, size_bytes: int) -> ImageFacts:
+    """Raise UnsafeImage or Invalid unless the image is safe, is what it claims to be, and fits into `size_bytes`."""
+    check_format(format)
     detected = _detect(path)
     name, inspector = detected
     if name != format:
@@ -71,10 +75,21 @@ def check_import(path: str, format: str, size_bytes: int) -> ImageFacts:
 
 def convert_into(source: str, format: str, target: str, target_format: str, progress: Progress | None) -> None:
     """Copy the content of an image into `target`, an image that exists, is at least as large and reads as zeros."""
-    limits = ["prlimit", f"--as={MEMORY_BYTES_MAX}", f"--cpu={CPU_S_MAX}", shell.find("qemu-img")]
-    command = [*limits, "convert", "-p", "-n", "--target-is-zero", "-f", format, "-O", target_format, source, target]
-    size_bytes = os.path.getsize(source)
-    shell.run(command, timeout_s=TIMEOUT_S, watch=_percent(size_bytes, progress))
+    options = ["-n", "--target-is-zero", "-f", format, "-O", target_format]
+    _convert([], [*options, source, target], os.path.getsize(source), progress)
+
+
+def convert_out(
+    source: str, format: str, target: str, target_format: str, size_bytes: int, progress: Progress | None
+) -> None:
+    """Make `target`, an image of `target_format` that is not there, of a disk of `size_bytes`."""
+    limit_bytes = size_bytes + size_bytes // 64 + 64 * sizes.MIB  # with what describes it in any format
+    _convert([f"--fsize={limit_bytes}"], ["-f", format, "-O", target_format, source, target], size_bytes, progress)
+
+
+def _convert(more: list[str], arguments: list[str], size_bytes: int, progress: Progress | None) -> None:
+    limits = ["prlimit", f"--as={MEMORY_BYTES_MAX}", f"--cpu={CPU_S_MAX}", *more, shell.find("qemu-img")]
+    shell.run([*limits, "convert", "-p", *arguments], timeout_s=TIMEOUT_S, watch=_percent(size_bytes, progress))
     if progress is not None:
         progress(size_bytes, size_bytes)
 

@@ -152,6 +152,7 @@ class Service:
     flow_lease_s: int = 60
     receipt_retention_days: int = 365  # 0: for ever
     image_max_bytes: int = 64 * 1024**3
+    enable_force_upload: bool = False  # whether volumes in use may become images
 
 
 @dataclass(frozen=True, slots=True)

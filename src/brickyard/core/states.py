@@ -55,6 +55,7 @@ class V(enum.StrEnum):
     REVERTING = "reverting"
     RETYPING = "retyping"
     DOWNLOADING = "downloading"
+    UPLOADING = "uploading"
     BACKING_UP = "backing-up"
     RESTORING_BACKUP = "restoring-backup"
     DELETING = "deleting"
@@ -145,6 +146,7 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     row("retype",       OK,                         V.RETYPING,   BEFORE,      BEFORE),
     row("migrate",      {V.AVAILABLE},              V.MAINTENANCE, BEFORE,     BEFORE),
     row("backup",       OK,                         V.BACKING_UP, COUNT,       COUNT),
+    row("upload",       OK,                         V.UPLOADING,  COUNT,       COUNT),
     row("restore",      {V.AVAILABLE},              V.RESTORING_BACKUP, V.AVAILABLE, V.ERROR_RESTORING),
     row("reserve",      OK,                         V.RESERVED,   COUNT,       COUNT, Crash.NONE),
     row("attach",       OK | {V.RESERVED, V.ATTACHING, V.DETACHING}, V.ATTACHING, COUNT, COUNT),

@@ -18,6 +18,7 @@ OPERATORS = "-"  # instead of a project: for administrators, whatever project th
 ACTIONS = {
     "schedule": ("001", "schedule allocate volume"),
     "attach": ("002", "attach volume"),
+    "upload": ("003", "copy volume to image"),
     "copy_image": ("005", "copy image to volume"),
     "extend": ("007", "extend volume"),
     "create": ("008", "create volume from backend storage"),

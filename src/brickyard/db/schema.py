@@ -280,7 +280,10 @@ images = sa.Table(
     sa.Column("name", NAME, nullable=False),
     sa.Column("project_id", NAME, nullable=False),
     flag("is_public"),
-    sa.Column("status", STATUS, nullable=False),  # queued: its files are not all here yet | active
+    sa.Column(
+        "status", STATUS, nullable=False
+    ),  # queued: its files are not all here yet | saving: of a volume | active
+    flag("protected"),  # may not be deleted
     sa.Column("kind", sa.String(8), nullable=False),  # disk | kernel
     sa.Column("format", sa.String(8)),  # of a disk: raw | qcow2 | vdi | vmdk
     sa.Column("cmdline", sa.Text),  # of a kernel
@@ -288,6 +291,7 @@ images = sa.Table(
     count("virtual_size_bytes"),
     count("min_gib"),
     sa.Column("files", sa.JSON, nullable=False),  # role (disk, kernel, initrd) → sha256
+    sa.Column("properties", sa.JSON),  # name → text, which volumes made of it have too; null: none
     *times(),
     sa.Index("ix_images_name", "name"),
 )

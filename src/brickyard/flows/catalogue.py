@@ -38,6 +38,7 @@ from brickyard.flows import (
     start_instance,
     stop_instance,
     unmanage_brick,
+    upload_image,
 )
 
 FLOWS = {
@@ -50,6 +51,7 @@ FLOWS = {
         delete_snapshot,
         revert_volume,
         reimage_volume,
+        upload_image,
         create_backup,
         restore_backup,
         delete_backup,

@@ -14,12 +14,12 @@ from typing import Any
 from brickyard.backups.copying import Task
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, pools, sizes
-from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import backups, claims, messages, store
+from brickyard.core.bricks import Kind, name_of
+from brickyard.db import backups, messages, store
 from brickyard.db.database import Row, Tx
-from brickyard.flows import engine, wiping
-from brickyard.flows.create_volume import give_back
+from brickyard.flows import engine, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.own_snapshot import OwnSnapshot
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -56,32 +56,27 @@ def params(
 # implementations ---------------------------------------------------------------------------------------------------
 
 
-def claim(run: Run, tx: Tx) -> None:
+def _own(run: Run) -> OwnSnapshot | None:
     p = run.params
     if not p["own_snapshot"]:
-        return
-    if not claims.claim(tx, pool_id=p["pool_id"], brick_id=p["backup_id"], gib=p["gib"]):
-        why = claims.why_not(tx, p["pool_id"])
-        raise errors.NoValidHost(f"Pool {p['pool']} has no room for a snapshot of {p['gib']} GiB: it {why}.")
+        return None
+    return OwnSnapshot(p["backup_id"], p["volume_id"], p["pool"], p["pool_id"], p["gib"], p["owner_id"])
+
+
+def claim(run: Run, tx: Tx) -> None:
+    own_snapshot.claim(tx, _own(run))
 
 
 def unclaim(run: Run, tx: Tx) -> None:
-    if run.params["own_snapshot"]:
-        give_back(run, tx, run.params["backup_id"], run.params["pool_id"], 0)
+    own_snapshot.unclaim(run, tx, _own(run))
 
 
 def snapshot(run: Run) -> None:
-    p = run.params
-    if p["own_snapshot"]:
-        at = pools.parse(p["pool"])
-        label = Label(Kind.SNAPSHOT, p["backup_id"], p["owner_id"], parent=p["volume_id"])
-        name = name_of(Kind.VOLUME, p["volume_id"])
-        run.world.nodes[at.host].snapshot_brick(at.backend, name, label, run.progress(label.name))
+    own_snapshot.take(run, _own(run))
 
 
 def unsnapshot(run: Run) -> None:
-    if run.params["own_snapshot"]:
-        wiping.erase(run, run.params["pool"], name_of(Kind.SNAPSHOT, run.params["backup_id"]))
+    own_snapshot.erase(run, _own(run))
 
 
 def keep(run: Run) -> dict[str, Any]:
@@ -116,9 +111,7 @@ def unkeep(run: Run) -> None:
 
 
 def drop(run: Run) -> None:
-    if run.params["own_snapshot"]:
-        with run.world.long.entered(run.world.settings.conductor_threads):
-            unsnapshot(run)
+    own_snapshot.drop(run, _own(run))
 
 
 def show(run: Run, tx: Tx) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from brickyard.backups.copying import Kept, Task
 from brickyard.backups.manifest import Where
-from brickyard.brick import content, images, nbd
+from brickyard.brick import content, exporting, images, nbd
 from brickyard.brick.driver import Driver, Progress
 from brickyard.core import errors
 from brickyard.core.bricks import Did
@@ -31,6 +31,10 @@ class Contents(Protocol):
             content.opened(driver, name, writable=True) as target,
         ):
             content.copy(source, target, progress)
+        return Did.CHANGED
+
+    def export_brick(self, backend: str, name: str, image: verbs.Image, progress: Progress | None = None) -> Did:
+        exporting.export(self._driver(backend), name, image.path, image.format, progress)
         return Did.CHANGED
 
     def backup_brick(self, backend: str, name: str, task: Task, progress: Progress | None = None) -> Kept:

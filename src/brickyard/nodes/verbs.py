@@ -197,6 +197,9 @@ class Node(Protocol):
     def rewrite_brick(self, backend: str, name: str, image: Image, progress: Progress | None = None) -> Did:
         """Make the content of a brick that nobody uses that of an image, and zeros after its end."""
 
+    def export_brick(self, backend: str, name: str, image: Image, progress: Progress | None = None) -> Did:
+        """Write the content of a brick that nobody writes to as an image; it is at its path when it is whole."""
+
     # backups ------------------------------------------------------------------------------------------------------
 
     def backup_brick(self, backend: str, name: str, task: Task, progress: Progress | None = None) -> Kept:

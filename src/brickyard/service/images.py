@@ -1,37 +1,29 @@
 """Images: registered, filled with files, used by instances and volumes, and deleted with the files nobody else has.
 
-The image store is a directory with one file per content, named by its SHA-256. A file is written under a temporary
-name, synced, looked at, and renamed; which images have it is in the database. Renaming a file into the store and
-recording it, and forgetting a file and removing it, exclude each other by a lock on the store, so that no image ever
-names a file that is gone.
+A file is written under a temporary name, synced, looked at, and kept; see flows/image_store.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import errno
-import fcntl
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from brickyard.brick import exporting
 from brickyard.brick import images as inspection
-from brickyard.core import clock, errors, sizes
+from brickyard.core import errors, sizes
 from brickyard.db import images, overviews, quotas
 from brickyard.db.database import Row, Tx
+from brickyard.flows import image_store
 from brickyard.service.site import Caller, Site
 
-QUEUED, ACTIVE = "queued", "active"
+QUEUED, SAVING, ACTIVE = "queued", "saving", "active"  # saving: a volume becomes it
 ROLES = {"disk": ("disk",), "kernel": ("kernel", "initrd")}  # kind → the files it may have
 NEEDED = {"disk": ("disk",), "kernel": ("kernel",)}
-CHUNK_BYTES = 1024 * 1024
-LOCK, TEMPORARY = ".lock", ".upload-"
-ABANDONED_S = 86400  # an upload that wrote nothing for so long is dead
+FULL = "The image store is full: delete images, or give its file system more space."
 
 
 class Source(Protocol):
@@ -93,6 +85,7 @@ def create(site: Site, caller: Caller, new: NewImage) -> Row:
             cmdline=new.cmdline,
             min_gib=new.min_gib,
             files={},
+            properties={},
         )
         return require(tx, caller, id)
 
@@ -101,30 +94,27 @@ def upload(site: Site, caller: Caller, id: str, role: str, source: Source, lengt
     """Take one file of an image from a stream of `length_bytes`. The same file again is fine, another is refused."""
     with site.db.read() as tx:
         row = _of_own(site, tx, caller, id)
+    _not_saving(row)
     if role not in ROLES[row.kind]:
         raise errors.Invalid(
             f"An image of kind {row.kind} has no file {role!r}; allowed: {', '.join(ROLES[row.kind])}.", field="role"
         )
-    store = site.world.images
-    store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _sweep(store)
-    temporary = store / f"{TEMPORARY}{uuid.uuid4()}"
+    store = image_store.made(site.world.images)
+    image_store.sweep(store)
+    temporary = image_store.temporary(store, str(uuid.uuid4()))
     try:
-        with _space_told():
+        with exporting.space_told(FULL):
             sha256 = _receive(source, temporary, length_bytes, site.settings.image_max_bytes)
         virtual_bytes = length_bytes
         if role == "disk":
             virtual_bytes = _check_disk(temporary, row.format)
-        with _locked(store):
-            new = not (store / sha256).exists()
-            if new:
-                os.rename(temporary, store / sha256)
-                _sync(store)
-            try:
-                return _record(site, caller, row.id, role, sha256, length_bytes, virtual_bytes)
-            except BaseException:
-                _remove_unused(site, store, [sha256] if new else [])
-                raise
+        return image_store.keep(
+            site.db,
+            store,
+            temporary,
+            sha256,
+            lambda: _record(site, caller, row.id, role, sha256, length_bytes, virtual_bytes),
+        )
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -134,18 +124,28 @@ def complete(row: Row, files: dict[str, str]) -> bool:
     return all(role in files for role in NEEDED[row.kind])
 
 
+def update(site: Site, caller: Caller, id: str, *, protected: bool) -> Row:
+    """Say whether an image may be deleted."""
+    with site.db.begin() as tx:
+        row = _of_own(site, tx, caller, id, rule="brickyard:image_update")
+        images.update(tx, row.id, protected=protected)
+        return require(tx, caller, row.id)
+
+
 def delete(site: Site, caller: Caller, id: str) -> None:
     """Forget an image and remove the files that no other image has; not while something is being made of it."""
-    store = site.world.images
-    store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(store):
+    store = image_store.made(site.world.images)
+    with image_store.locked(store):
         with site.db.begin() as tx:
             row = _of_own(site, tx, caller, id, rule="brickyard:image_delete")
+            _not_saving(row)
+            if row.protected:
+                raise errors.Conflict(f"Image {row.name} is protected; change that first, with PATCH.")
             if users := overviews.image_users(tx, row.id):
                 listed = ", ".join(f"{noun} {', '.join(ids[:10])}" for noun, ids in users.items())
                 raise errors.Conflict(f"Image {row.name} is being used by {listed}; try again when they are ready.")
             images.delete(tx, row.id)
-        _remove_unused(site, store, list(row.files.values()))
+        image_store.remove_unused(site.db, store, list(row.files.values()))
 
 
 def _of_own(site: Site, tx: Tx, caller: Caller, id: str, rule: str = "brickyard:image_upload") -> Row:
@@ -153,6 +153,11 @@ def _of_own(site: Site, tx: Tx, caller: Caller, id: str, rule: str = "brickyard:
     row = require(tx, caller, id)
     site.policy.check(rule, caller, row.project_id)
     return row
+
+
+def _not_saving(row: Row) -> None:
+    if row.status == SAVING:
+        raise errors.Conflict(f"Image {row.id} is being made of a volume; wait until that has ended.")
 
 
 def _record(site: Site, caller: Caller, id: str, role: str, sha256: str, length_bytes: int, virtual_bytes: int) -> Row:
@@ -191,7 +196,7 @@ def _receive(source: Source, path: Path, length_bytes: int, max_bytes: int) -> s
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         while left:
-            chunk = source.read(min(CHUNK_BYTES, left))
+            chunk = source.read(min(image_store.CHUNK_BYTES, left))
             if not chunk:
                 raise errors.Invalid(
                     f"The upload broke off: {length_bytes - left} of {length_bytes} bytes came. Send the file again.",
@@ -208,46 +213,3 @@ def _receive(source: Source, path: Path, length_bytes: int, max_bytes: int) -> s
 def _check_disk(path: Path, format: str) -> int:
     """The virtual size of a disk that is what it claims to be and points nowhere; UnsafeImage or Invalid otherwise."""
     return inspection.check_import(str(path), format, sizes.gib_to_bytes(sizes.MAX_GIB)).virtual_size_bytes
-
-
-def _remove_unused(site: Site, store: Path, files: list[str]) -> None:
-    with site.db.read() as tx:
-        used = overviews.image_files(tx)
-    for sha256 in set(files) - used:
-        (store / sha256).unlink(missing_ok=True)
-
-
-def _sweep(store: Path) -> None:
-    """Remove what uploads left behind whose process died."""
-    oldest = clock.now().replace(tzinfo=datetime.UTC).timestamp() - ABANDONED_S
-    for path in store.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < oldest:
-                path.unlink()
-
-
-@contextlib.contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """One at a time, between threads and processes; the kernel lets go when a process dies."""
-    with open(store / LOCK, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _space_told() -> Iterator[None]:
-    """A full disk is told as what it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise errors.NoSpace("The image store is full: delete images, or give its file system more space.") from error
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ BUSY = {
     "restoring",
     "restoring-backup",
     "backing-up",
+    "uploading",
     "building",
     "starting",
     "stopping",

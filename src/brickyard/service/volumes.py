@@ -326,7 +326,13 @@ def from_image(caller: Caller, tx: Tx, name_or_id: str) -> Origin:
         raise errors.Invalid(
             f"Image {image.id} is no active disk image (it is {image.status}, {image.kind}).", field="imageRef"
         )
-    facts = {"image_id": image.id, "image_name": image.name, "disk_format": image.format, "size": str(image.size_bytes)}
+    facts = {
+        **(image.properties or {}),
+        "image_id": image.id,
+        "image_name": image.name,
+        "disk_format": image.format,
+        "size": str(image.size_bytes),
+    }
     return Origin(
         source={"kind": "image", "id": image.id},
         min_gib=max(1, image.min_gib, sizes.bytes_to_gib(image.virtual_size_bytes)),

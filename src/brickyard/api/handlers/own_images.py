@@ -35,6 +35,12 @@ def upload(request: Request, id: str, role: str) -> Reply:
     return Reply(200, views.image(row))
 
 
+def update(request: Request, id: str) -> Reply:
+    """Protect an image from being deleted, or let it be deleted again."""
+    row = images.update(request.site, request.caller, id, protected=request.body["protected"])
+    return Reply(200, views.image(row))
+
+
 def delete(request: Request, id: str) -> Reply:
     """Delete an image, unless something is being made of it."""
     images.delete(request.site, request.caller, id)

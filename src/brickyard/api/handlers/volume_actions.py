@@ -7,8 +7,9 @@ from typing import Any
 from brickyard.api.handlers.manageable import where
 from brickyard.api.request import Reply, Request, boolean
 from brickyard.api.views import attachments as views
+from brickyard.api.views import uploads as upload_views
 from brickyard.core import errors
-from brickyard.service import connections, metadata, moves, resets, volumes
+from brickyard.service import connections, metadata, moves, resets, uploads, volumes
 from brickyard.service import reimage as reimaging
 
 IMAGE = "volume_extension:volume_image_metadata"
@@ -85,6 +86,16 @@ def reimage(request: Request, value: Any, id: str) -> Reply:
     reserved = boolean(value.get("reimage_reserved") or False, "reimage_reserved")
     reimaging.reimage(request.site, request.caller, id, value["image_id"], reserved=reserved)
     return Reply(202)
+
+
+def upload(request: Request, value: Any, id: str) -> Reply:
+    for name in ("visibility", "protected"):
+        if name in value and not request.since("3.1"):
+            raise errors.Invalid(f"Additional properties are not allowed ({name!r} came with 3.1).", field=name)
+    flags = {name: boolean(value.get(name) or False, name) for name in ("force", "protected")}
+    new = uploads.NewUpload(**{**value, **flags})
+    begun = uploads.upload(request.site, request.caller, id, new)
+    return Reply(202, {"os-volume_upload_image": upload_views.begun(request, begun, new)})
 
 
 def refuse_completion(request: Request, value: Any, id: str) -> Reply:

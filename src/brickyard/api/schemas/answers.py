@@ -115,6 +115,23 @@ ANSWERS: dict[str, Schema] = {
     ),
     "VolumeShown": one("volume", "Volume"),
     "Volumes": many("volumes", "Volume", "volumes_links", counted=True),
+    "Upload": one("os-volume_upload_image", "Uploading"),
+    "Uploading": shown(
+        {
+            "id": ID,
+            "updated_at": MAYBE_TIME,
+            "status": TEXT,
+            "display_description": MAYBE_TEXT,
+            "size": WHOLE,
+            "volume_type": {"anyOf": [OBJECT, {"type": "null"}]},
+            "image_id": ID,
+            "container_format": TEXT,
+            "disk_format": TEXT,
+            "image_name": TEXT,
+            "visibility": since("3.1", TEXT),
+            "protected": since("3.1", BOOLEAN),
+        }
+    ),
     "VolumeSummary": shown(
         {
             "volume-summary": shown(

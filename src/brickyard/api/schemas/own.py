@@ -76,6 +76,7 @@ IMAGE_CREATE = shapes.closed(
     },
     ("name", "kind"),
 )
+IMAGE_UPDATE = shapes.closed({"protected": BOOLEAN}, ("protected",))
 LOCAL_STORAGE: Schema = {
     "type": "array",
     "maxItems": 16,
@@ -154,8 +155,9 @@ ANSWERS: dict[str, Schema] = {
     ),
     "Flavors": _list("flavors", "Flavor"),
     "Image": _shown(
-        id=_S, name=_S, status={"enum": ["queued", "active"]}, kind=_S, format=_N, cmdline=_N, is_public=_B,
-        project_id=_S, size_bytes=_I, virtual_size_bytes=_I, min_gib=_I, files=_O, created_at=_S, updated_at=_N,
+        id=_S, name=_S, status={"enum": ["queued", "saving", "active"]}, kind=_S, format=_N, cmdline=_N, is_public=_B,
+        protected=_B, properties=_O, project_id=_S, size_bytes=_I, virtual_size_bytes=_I, min_gib=_I, files=_O,
+        created_at=_S, updated_at=_N,
     ),
     "Images": _list("images", "Image"),
     "InstanceVolume": _shown(

@@ -24,6 +24,17 @@ TERMINATE: Schema = shapes.closed({"connector": {"type": ["object", "string", "n
 EXTEND: Schema = shapes.closed({"new_size": shapes.size}, ("new_size",))
 REVERT: Schema = shapes.opened({"snapshot_id": shapes.uuid}, ("snapshot_id",))
 REIMAGE: Schema = shapes.closed({"image_id": shapes.uuid, "reimage_reserved": shapes.boolean}, ("image_id",))
+UPLOAD: Schema = shapes.closed(
+    {
+        "image_name": shapes.word,
+        "force": {"anyOf": [shapes.boolean, {"type": "null"}]},
+        "disk_format": {"enum": ["raw", "vmdk", "vdi", "qcow2", "vhd", "vhdx", "ploop"]},
+        "container_format": {"type": "string", "maxLength": 255},
+        "visibility": {"enum": ["community", "public", "private", "shared"]},  # since 3.1
+        "protected": shapes.boolean,  # since 3.1
+    },
+    ("image_name",),
+)
 COMPLETION: Schema = shapes.closed({"error": shapes.boolean})
 SET_BOOTABLE: Schema = shapes.closed({"bootable": shapes.boolean}, ("bootable",))
 SET_READONLY: Schema = shapes.closed({"readonly": shapes.boolean}, ("readonly",))

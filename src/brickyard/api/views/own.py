@@ -126,6 +126,8 @@ def image(row: Row) -> dict[str, Any]:
         "format": row.format,
         "cmdline": row.cmdline,
         "is_public": bool(row.is_public),
+        "protected": bool(row.protected),
+        "properties": row.properties or {},
         "project_id": row.project_id,
         "size_bytes": row.size_bytes,
         "virtual_size_bytes": row.virtual_size_bytes,
