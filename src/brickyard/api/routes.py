@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from brickyard.api import action_tables as tables
 from brickyard.api import actions
-from brickyard.api.actions import Action
 from brickyard.api.handlers import (
     attachments,
     backups,
@@ -33,7 +33,6 @@ from brickyard.api.handlers import (
     snapshots,
     transfers,
     types,
-    volume_actions,
     volumes,
     zones,
 )
@@ -54,14 +53,10 @@ from brickyard.api.schemas import services as service_schemas
 from brickyard.api.schemas import snapshots as snapshot_schemas
 from brickyard.api.schemas import transfers as transfer_schemas
 from brickyard.api.schemas import types as type_schemas
-from brickyard.api.schemas import volume_actions as action_schemas
 from brickyard.api.schemas import volumes as volume_schemas
 
 Schema = dict[str, Any]
 ATT = "volume:attachment"
-DO = "volume_extension:volume_actions"
-ADMIN_DO = "volume_extension:volume_admin_actions"
-IMAGE = "volume_extension:volume_image_metadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,89 +72,6 @@ class Route:
     body: Mapping[str, Schema] = field(default_factory=dict)  # microversion → JSON Schema
     public: bool = False  # needs no token
     stream: bool = False  # the body is data and not JSON: the handler gets a file to read
-
-
-VOLUME_ACTIONS: Mapping[str, Action] = {
-    # attaching, the older way
-    "os-reserve": Action(volume_actions.reserve, f"{DO}:reserve"),
-    "os-unreserve": Action(volume_actions.unreserve, f"{DO}:unreserve"),
-    "os-attach": Action(volume_actions.attach, f"{DO}:attach", schema=action_schemas.ATTACH),
-    "os-detach": Action(volume_actions.detach, f"{DO}:detach", schema=action_schemas.DETACH),
-    "os-begin_detaching": Action(volume_actions.begin_detaching, f"{DO}:begin_detaching"),
-    "os-roll_detaching": Action(volume_actions.roll_detaching, f"{DO}:roll_detaching"),
-    "os-initialize_connection": Action(
-        volume_actions.initialize_connection, f"{DO}:initialize_connection", schema=action_schemas.INITIALIZE
-    ),
-    "os-terminate_connection": Action(
-        volume_actions.terminate_connection, f"{DO}:terminate_connection", schema=action_schemas.TERMINATE
-    ),
-    # what becomes of the volume
-    "os-extend": Action(volume_actions.extend, "volume:extend", schema=action_schemas.EXTEND),
-    "os-retype": Action(volume_actions.retype, "volume:retype", schema=action_schemas.RETYPE),
-    "revert": Action(volume_actions.revert, "volume:revert_to_snapshot", "3.40", action_schemas.REVERT),
-    "os-reimage": Action(volume_actions.reimage, "volume:reimage", "3.68", action_schemas.REIMAGE),
-    "os-volume_upload_image": Action(volume_actions.upload, f"{DO}:upload_image", schema=action_schemas.UPLOAD),
-    "os-set_bootable": Action(volume_actions.set_bootable, "volume:update", schema=action_schemas.SET_BOOTABLE),
-    "os-update_readonly_flag": Action(
-        volume_actions.update_readonly_flag, "volume:update_readonly_flag", schema=action_schemas.SET_READONLY
-    ),
-    "os-set_image_metadata": Action(volume_actions.set_image_metadata, f"{IMAGE}:set", schema=action_schemas.SET_IMAGE),
-    "os-show_image_metadata": Action(volume_actions.show_image_metadata, f"{IMAGE}:show"),
-    "os-unset_image_metadata": Action(
-        volume_actions.unset_image_metadata, f"{IMAGE}:remove", schema=action_schemas.UNSET_IMAGE
-    ),
-    # by administrators
-    "os-reset_status": Action(volume_actions.reset_status, f"{ADMIN_DO}:reset_status", schema=action_schemas.RESET),
-    "os-force_delete": Action(volume_actions.force_delete, f"{ADMIN_DO}:force_delete"),
-    "os-force_detach": Action(
-        volume_actions.force_detach, f"{ADMIN_DO}:force_detach", schema=action_schemas.FORCE_DETACH
-    ),
-    "os-migrate_volume": Action(volume_actions.migrate, f"{ADMIN_DO}:migrate_volume", schema=action_schemas.MIGRATE),
-    "os-migrate_volume_completion": Action(
-        volume_actions.complete_migration, f"{ADMIN_DO}:migrate_volume_completion", schema=action_schemas.COMPLETE
-    ),
-    "os-extend_volume_completion": Action(
-        volume_actions.refuse_completion, f"{ADMIN_DO}:extend_volume_completion", "3.71", action_schemas.COMPLETION
-    ),
-    "os-unmanage": Action(manageable.unmanage_volume, "volume_extension:volume_unmanage"),
-}
-SNAPSHOT_ACTIONS: Mapping[str, Action] = {
-    "os-reset_status": Action(
-        snapshots.reset_status, "volume_extension:snapshot_admin_actions:reset_status", schema=snapshot_schemas.RESET
-    ),
-    "os-force_delete": Action(snapshots.force_delete, "volume_extension:snapshot_admin_actions:force_delete"),
-    "os-unmanage": Action(manageable.unmanage_snapshot, "snapshot_extension:snapshot_unmanage"),
-    "os-update_snapshot_status": Action(
-        snapshots.update_status,
-        "volume_extension:snapshot_actions:update_snapshot_status",
-        schema=snapshot_schemas.PROGRESS,
-    ),
-}
-BACKUP_ADMIN = "volume_extension:backup_admin_actions"
-BACKUP_ACTIONS: Mapping[str, Action] = {
-    "os-reset_status": Action(backups.reset_status, f"{BACKUP_ADMIN}:reset_status", schema=backup_schemas.RESET),
-    "os-force_delete": Action(backups.force_delete, f"{BACKUP_ADMIN}:force_delete"),
-}
-ATTACHMENT_ACTIONS: Mapping[str, Action] = {
-    "os-complete": Action(attachments.complete, "volume:attachment_complete", "3.44"),
-}
-
-GROUPS_ACTIONS: Mapping[str, Action] = {
-    "create-from-src": Action(groups.create_from, "group:create", "3.14", group_schemas.CREATE_FROM),
-}
-GROUP_ACTIONS: Mapping[str, Action] = {
-    "delete": Action(groups.delete, "group:delete", "3.13", group_schemas.DELETE),
-    "reset_status": Action(groups.reset_status, "group:reset_status", "3.20", group_schemas.RESET),
-    "enable_replication": Action(groups.replication, "group:enable_replication", "3.38"),
-    "disable_replication": Action(groups.replication, "group:disable_replication", "3.38"),
-    "failover_replication": Action(groups.replication, "group:failover_replication", "3.38"),
-    "list_replication_targets": Action(groups.replication, "group:list_replication_targets", "3.38"),
-}
-GROUP_SNAPSHOT_ACTIONS: Mapping[str, Action] = {
-    "reset_status": Action(
-        group_snapshots.reset_status, "group:reset_group_snapshot_status", "3.19", group_schemas.RESET
-    ),
-}
 
 
 def metadata_of(noun: str) -> tuple[Route, ...]:
@@ -217,7 +129,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/volumes/{id}/encryption/{key}", volumes.encryption_key, "volume_extension:volume_encryption_metadata"
     ),
-    Route("POST", "/volumes/{id}/action", actions.dispatcher(VOLUME_ACTIONS)),
+    Route("POST", "/volumes/{id}/action", actions.dispatcher(tables.VOLUME)),
     # snapshots
     Route("GET", "/snapshots", snapshots.index, "volume:get_all_snapshots"),
     Route("POST", "/snapshots", snapshots.create, "volume:create_snapshot", body=snapshot_schemas.CREATE),
@@ -226,7 +138,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/snapshots/{id}", snapshots.update, "volume:update_snapshot", body=snapshot_schemas.UPDATE),
     Route("DELETE", "/snapshots/{id}", snapshots.delete, "volume:delete_snapshot"),
     *metadata_of("snapshot"),
-    Route("POST", "/snapshots/{id}/action", actions.dispatcher(SNAPSHOT_ACTIONS)),
+    Route("POST", "/snapshots/{id}/action", actions.dispatcher(tables.SNAPSHOT)),
     # backups
     Route("GET", "/backups", backups.index, "backup:get_all"),
     Route("POST", "/backups", backups.create, "backup:create", body=backup_schemas.CREATE),
@@ -237,7 +149,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/backups/{id}", backups.delete, "backup:delete"),
     Route("POST", "/backups/{id}/restore", backups.restore, "backup:restore", body=backup_schemas.RESTORE),
     Route("GET", "/backups/{id}/export_record", backups.export_record, "backup:export-import"),
-    Route("POST", "/backups/{id}/action", actions.dispatcher(BACKUP_ACTIONS)),
+    Route("POST", "/backups/{id}/action", actions.dispatcher(tables.BACKUP)),
     # what lies in the pools
     *manageable_of("/os-volume-manage"),
     *manageable_of("/manageable_volumes", "3.8"),
@@ -253,15 +165,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/attachments/{id}", attachments.show, since="3.27"),
     Route("PUT", "/attachments/{id}", attachments.update, f"{ATT}_update", "3.27", attachment_schemas.UPDATE),
     Route("DELETE", "/attachments/{id}", attachments.delete, f"{ATT}_delete", "3.27"),
-    Route("POST", "/attachments/{id}/action", actions.dispatcher(ATTACHMENT_ACTIONS), since="3.44"),
+    Route("POST", "/attachments/{id}/action", actions.dispatcher(tables.ATTACHMENT), since="3.44"),
     # groups, and snapshots of them
     Route("GET", "/groups", groups.index, "group:get_all", "3.13"),
     Route("POST", "/groups", groups.create, "group:create", "3.13", group_schemas.CREATE),
     Route("GET", "/groups/detail", groups.detail, "group:get_all", "3.13"),
-    Route("POST", "/groups/action", actions.dispatcher(GROUPS_ACTIONS), since="3.14"),
+    Route("POST", "/groups/action", actions.dispatcher(tables.GROUPS), since="3.14"),
     Route("GET", "/groups/{id}", groups.show, "group:get", "3.13"),
     Route("PUT", "/groups/{id}", groups.update, "group:update", "3.13", group_schemas.UPDATE),
-    Route("POST", "/groups/{id}/action", actions.dispatcher(GROUP_ACTIONS), since="3.13"),
+    Route("POST", "/groups/{id}/action", actions.dispatcher(tables.GROUP), since="3.13"),
     Route("GET", "/group_snapshots", group_snapshots.index, "group:get_all_group_snapshots", "3.14"),
     Route(
         "POST",
@@ -274,7 +186,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/group_snapshots/detail", group_snapshots.detail, "group:get_all_group_snapshots", "3.14"),
     Route("GET", "/group_snapshots/{id}", group_snapshots.show, "group:get_group_snapshot", "3.14"),
     Route("DELETE", "/group_snapshots/{id}", group_snapshots.delete, "group:delete_group_snapshot", "3.14"),
-    Route("POST", "/group_snapshots/{id}/action", actions.dispatcher(GROUP_SNAPSHOT_ACTIONS), since="3.19"),
+    Route("POST", "/group_snapshots/{id}/action", actions.dispatcher(tables.GROUP_SNAPSHOT), since="3.19"),
     # messages
     Route("GET", "/messages", messages.index, "message:get_all", since="3.3"),
     Route("GET", "/messages/{id}", messages.show, "message:get", since="3.3"),
