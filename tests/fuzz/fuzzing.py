@@ -50,6 +50,7 @@ NAMES = {
     "add_volumes": "volumes", "remove_volumes": "volumes", "resource_uuid": "volumes", "snapshot_id": "snapshots",
     "attachment_id": "attachments", "group_id": "groups", "source_group_id": "groups", "group_type": "group_types",
     "group_snapshot_id": "group_snapshots", "volume_type": "types", "new_type": "types", "volume_types": "types",
+    "consistencygroup_id": "consistencygroups", "source_cgid": "consistencygroups", "cgsnapshot_id": "cgsnapshots",
     "backup_id": "backups", "vol_type_id": "types", "auth_key": "auth_key", "project": "projects",
     "project_id": "projects", "tenant_id": "projects", "host": "hosts", "binary": "binaries", "ref": "bricks",
     "marker": "anything", "local_to_instance": "volumes", "same_host": "volumes", "different_host": "volumes",
@@ -77,7 +78,7 @@ VALUES = {  # what a text must be for its request to come far
     "multiattach": [False, None],
     "key": ["k"],
 }
-NOTHING = {"consistencygroup_id", "imageRef", "image_id", "cluster", "availability_zone"}
+NOTHING = {"imageRef", "image_id", "cluster", "availability_zone"}
 SOURCES, MOSTLY = {"snapshot_id", "source_volid", "backup_id", "OS-SCH-HNT:scheduler_hints"}, 0.7  # at most one may be
 FIXED = {
     "projects": [projects.OURS, projects.THEIRS],
@@ -91,7 +92,12 @@ FIXED = {
     "extensions": ["os-quota-sets", "encryption"],
     "servers": [projects.SERVER],
 }
-CROSSING = ("/restore", "/volumes", "/groups/action")  # where an administrator may make something of another project's
+CROSSING = (
+    "/restore",
+    "/volumes",
+    "/groups/action",
+    "/create_from_src",
+)  # where an administrator may make something of another project's
 ECHO = ("/projects/{id}", "/servers/{id}")  # they repeat the id, and know nothing of it
 
 

@@ -152,6 +152,11 @@ def _populate(projects: Projects, project: str, kind: str) -> None:
     )
     projects.ask(member, "PUT", f"/groups/{group}", {"group": {"add_volumes": third}})
     projects.make(member, "/group_snapshots", {"group_snapshot": {"group_id": group, "name": secret(project)}})
+    named = {"name": secret(project), "volume_types": plain}
+    consistent = projects.make(member, "/consistencygroups", {"consistencygroup": named})
+    volume(volume_type=plain, consistencygroup_id=consistent)
+    of = {"consistencygroup_id": consistent, "name": secret(project)}
+    projects.make(member, "/cgsnapshots", {"cgsnapshot": of})
     projects.make(
         member, "/volume-transfers", {"transfer": {"volume_id": volume(), "name": secret(project)}}, "transfers"
     )

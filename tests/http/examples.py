@@ -93,19 +93,8 @@ def record(site: Site, client: falcon.testing.TestClient, directory: Path) -> di
         tokens.insert(tx, "neighbour", user_id="neighbour", project_id=OTHER, roles=["member"])
     recorder = Recorder(site, client, directory)
     standard = recorder.made("POST /types", {"volume_type": {"name": "standard", "description": "Close to the work"}})
-    for part in (
-        _types,
-        _qos,
-        _group_types,
-        _volumes,
-        _backups,
-        _connections,
-        _transfers,
-        _pools,
-        _quotas,
-        _services,
-        _rest,
-    ):
+    made = (_types, _qos, _group_types, _volumes, _backups, _connections, _transfers)
+    for part in (*made, _pools, _quotas, _services, _rest):
         part(recorder)
     _groups(recorder, standard)
     recorder.ask("DELETE /types/{id}", id=recorder.made("POST /types", {"volume_type": {"name": "old"}}))
@@ -382,6 +371,24 @@ def _groups(r: Recorder, type_: str) -> None:
         r.ask("POST /groups/{id}/action", {action: {}}, id=copy)
     r.ask("POST /groups/{id}/action", {"delete": {"delete-volumes": True}}, id=copy)
     r.ask("DELETE /group_snapshots/{id}", id=point)
+    r.ask("PUT /groups/{id}", {"group": {"remove_volumes": member}}, id=group)
+    _consistency_groups(r, type_, member)
+
+
+def _consistency_groups(r: Recorder, type_: str, member: str) -> None:
+    group = r.made("POST /consistencygroups", {"consistencygroup": {"name": "all", "volume_types": type_}})
+    r.ask("PUT /consistencygroups/{id}/update", {"consistencygroup": {"add_volumes": member}}, id=group)
+    r.ask("PUT /consistencygroups/{id}", {"consistencygroup": {"description": "Of one service"}}, id=group)
+    for shown in ("GET /consistencygroups/{id}", "GET /consistencygroups", "GET /consistencygroups/detail"):
+        r.ask(shown, id=group)
+    wanted = {"cgsnapshot": {"consistencygroup_id": group, "name": "before"}}
+    point = r.made("POST /cgsnapshots", wanted)
+    for shown in ("GET /cgsnapshots/{id}", "GET /cgsnapshots", "GET /cgsnapshots/detail"):
+        r.ask(shown, id=point)
+    source = {"consistencygroup-from-src": {"cgsnapshot_id": point, "name": "copy"}}
+    copy = r.made("POST /consistencygroups/create_from_src", source)
+    r.ask("POST /consistencygroups/{id}/delete", {"consistencygroup": {"force": True}}, id=copy)
+    r.ask("DELETE /cgsnapshots/{id}", id=point)
 
 
 def _replication() -> Iterator[str]:

@@ -34,6 +34,8 @@ SAMPLES: dict[tuple[str, str], str] = {
     ("attachments", "id"): "attachment",
     ("groups", "id"): "group",
     ("group_snapshots", "id"): "group_snapshot",
+    ("consistencygroups", "id"): "consistencygroup",
+    ("cgsnapshots", "id"): "cgsnapshot",
     ("messages", "id"): "message",
     ("types", "id"): "type",
     ("types", "key"): "'multiattach'",
@@ -104,6 +106,12 @@ BODIES: dict[str, Any] = {
     "POST /groups/action create-from-src": {"source_group_id": "<group>"},
     "PUT /groups/{id}": {"group": {"name": "x"}},
     "POST /group_snapshots": {"group_snapshot": {"group_id": "<group>"}},
+    "POST /consistencygroups": {"consistencygroup": {"volume_types": "<type>"}},
+    "POST /consistencygroups/create_from_src": {"consistencygroup-from-src": {"source_cgid": "<consistencygroup>"}},
+    "PUT /consistencygroups/{id}": {"consistencygroup": {"name": "x"}},
+    "PUT /consistencygroups/{id}/update": {"consistencygroup": {"add_volumes": "<volume>"}},
+    "POST /consistencygroups/{id}/delete": {"consistencygroup": {"force": True}},
+    "POST /cgsnapshots": {"cgsnapshot": {"consistencygroup_id": "<consistencygroup>"}},
     "POST /v1/instances": {"name": "x", "flavor": "small", "image": "<image>"},
     "POST /v1/instances/{id}/volumes": {"volume_id": "<volume>"},
     "POST /v1/explain": {"flavor": "small", "image": "<image>"},
@@ -119,6 +127,8 @@ REFERENCES: tuple[tuple[str, Any], ...] = (
     ("POST /volumes", {"volume": {"size": 1, "imageRef": "<image>"}}),
     ("POST /volumes", {"volume": {"size": 1, "volume_type": "<type>"}}),
     ("POST /volumes", {"volume": {"size": 1, "volume_type": "open", "group_id": "<group>"}}),
+    ("POST /volumes", {"volume": {"size": 1, "volume_type": "open", "consistencygroup_id": "<consistencygroup>"}}),
+    ("POST /consistencygroups/create_from_src", {"consistencygroup-from-src": {"cgsnapshot_id": "<cgsnapshot>"}}),
     ("POST /groups", {"group": {"group_type": "<group_type>", "volume_types": ["open"]}}),
     ("POST /groups", {"group": {"group_type": "plain", "volume_types": ["<type>"]}}),
     ("POST /groups/action create-from-src", {"group_snapshot_id": "<group_snapshot>"}),
@@ -301,6 +311,9 @@ class Maker:
         group = {"group_type": "plain", "volume_types": ["open"]}
         group_id = self.put("group", self.post("/v3/groups", {"group": self.named("group", **group)})["group"]["id"])
         self.volume("member", volume_type="open", group_id=group_id)
+        of = {"consistencygroup": self.named("consistencygroup", volume_types="open")}
+        consistent = self.put("consistencygroup", self.post("/v3/consistencygroups", of)["consistencygroup"]["id"])
+        self.volume("consistent", volume_type="open", consistencygroup_id=consistent)
         self.volume("impossible", volume_type="impossible")  # which leaves a message
         self.settled()
         of = self.named("snapshot", volume_id=volume, metadata=METADATA["metadata"])
@@ -311,6 +324,8 @@ class Maker:
         self.put("attachment", self.post("/v3/attachments", {"attachment": of})["attachment"]["id"])
         of = self.named("group-snapshot", group_id=group_id)
         self.put("group_snapshot", self.post("/v3/group_snapshots", {"group_snapshot": of})["group_snapshot"]["id"])
+        of = self.named("cgsnapshot", consistencygroup_id=consistent)
+        self.put("cgsnapshot", self.post("/v3/cgsnapshots", {"cgsnapshot": of})["cgsnapshot"]["id"])
         headers = {"OpenStack-API-Version": "volume 3.67", "X-Auth-Token": "ann"}
         [message] = self.client.simulate_get("/v3/messages", headers=headers).json["messages"]
         self.put("message", message["id"])

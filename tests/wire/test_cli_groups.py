@@ -36,9 +36,9 @@ def test_a_group_type_is_made_changed_and_deleted(osc: Any) -> None:
     assert (shown["Description"], shown["Is Public"], shown["Properties"]) == ("D", True, {"a": "b"})
     osc("volume group type set faster --no-property")
     assert osc.json("volume group type show faster")["Properties"] == {}
-    assert [one["Name"] for one in osc.json("volume group type list")] == ["faster"]
+    assert "faster" in [one["Name"] for one in osc.json("volume group type list")]
     osc("volume group type delete faster")
-    assert osc.json("volume group type list") == []
+    assert "faster" not in [one["Name"] for one in osc.json("volume group type list")]
 
 
 def test_a_group_is_shown_listed_and_changed(osc: Any, group: str) -> None:

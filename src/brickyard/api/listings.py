@@ -31,11 +31,21 @@ FILTERS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # What everybody may filter by beside that, of resources that the file does not speak of.
-UNLISTED: dict[str, tuple[str, ...]] = {"transfer": ("id", "name", "volume_id", "project_id", "no_snapshots")}
+UNLISTED: dict[str, tuple[str, ...]] = {
+    "transfer": ("id", "name", "volume_id", "project_id", "no_snapshots"),
+    "consistencygroup": ("name", "status"),
+    "cgsnapshot": ("name", "status", "consistencygroup_id"),
+}
 
 # wire name → column, where they differ
 COLUMNS: dict[str, dict[str, str]] = {
-    "volume": {"display_name": "name", "size": "size_gib", "glance_metadata": "image_metadata"},
+    "volume": {
+        "display_name": "name",
+        "size": "size_gib",
+        "glance_metadata": "image_metadata",
+        "consistencygroup_id": "group_id",  # an id is that of one group, whatever it is called
+    },
+    "cgsnapshot": {"consistencygroup_id": "group_id"},
     "snapshot": {"display_name": "name", "volume_size": "size_gib", "size": "size_gib"},
     "backup": {"display_name": "name", "size": "size_gib", "fail_reason": "fault"},
     "attachment": {"instance_id": "instance_uuid", "attach_status": "status"},
@@ -58,7 +68,6 @@ SORT_SINCE = {
 LIKE_SINCE = "3.34"
 # what is the same for all of ours: a filter by it matches everything or nothing
 CONSTANT: dict[str, Any] = {
-    "consistencygroup_id": None,
     "replication_status": None,
     "consumes_quota": True,
 }
@@ -67,7 +76,10 @@ MAX_NUMBER = 2**63 - 1  # of a column
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # NUL, and half of a surrogate pair
 
 
-SINGULAR_LINKS = ("volume_types", "group_types", "groups", "group_snapshots")  # volume_type_links, …
+# volume_type_links, …
+SINGULAR_LINKS = ("volume_types", "group_types", "groups", "group_snapshots", "consistencygroups", "cgsnapshots")
+# of which all_tenants says yes whatever it says
+BY_PRESENCE = ("attachment", "group", "group_snapshot", "consistencygroup", "cgsnapshot")
 NEWEST_FIRST = (("created_at", "desc"),)
 
 
@@ -110,7 +122,7 @@ def reply(
 
 
 def _all_tenants(resource: str, value: str) -> bool:
-    return True if resource in ("attachment", "group", "group_snapshot") else boolean(value, "all_tenants")
+    return True if resource in BY_PRESENCE else boolean(value, "all_tenants")
 
 
 def _number(params: Mapping[str, str], name: str, default: int, most: int | None = None) -> int:

@@ -54,6 +54,7 @@ VOLUMES, SNAPSHOTS, BACKUPS = (paged(noun, counted=True) for noun in ("volume", 
 ATTACHMENTS, MESSAGES = paged("attachment"), paged("message", "3.5")
 MEMBERS = {"list_volume": since("3.25", BOOLEAN)}
 GROUPS = {**paged("group"), **MEMBERS}
+CONSISTENT, CGSNAPSHOTS = paged("consistencygroup"), paged("cgsnapshot")
 GROUP_SNAPSHOTS = paged("group_snapshot", "3.29")
 TRANSFERS = paged("transfer", "3.59")
 TYPES = {**PAGE, "is_public": TEXT, "extra_specs": since("3.52", TEXT)}
@@ -112,6 +113,24 @@ TABLE: dict[str, Described] = {
     "GET /group_snapshots/detail": D("List group snapshots with everything.", 200, "GroupSnapshots", GROUP_SNAPSHOTS),
     "GET /group_snapshots/{id}": D("Show a group snapshot.", 200, "GroupSnapshotShown"),
     "DELETE /group_snapshots/{id}": D("Delete a group snapshot with its snapshots.", 202),
+    # groups under their older name
+    "GET /consistencygroups": D("List consistency groups by id and name.", 200, "ConsistencyGroupsBrief", CONSISTENT),
+    "POST /consistencygroups": D("Create an empty consistency group.", 202, "ConsistencyGroupCreated"),
+    "GET /consistencygroups/detail": D("List consistency groups with everything.", 200, "ConsistencyGroups", CONSISTENT),
+    "POST /consistencygroups/create_from_src": D(
+        "Create a consistency group from a snapshot of one, or from one.", 202, "ConsistencyGroupCreated"
+    ),
+    "GET /consistencygroups/{id}": D("Show a consistency group.", 200, "ConsistencyGroupShown"),
+    "PUT /consistencygroups/{id}": D("Rename a consistency group, or put volumes in and take them out.", 202),
+    "PUT /consistencygroups/{id}/update": D("The same.", 202),
+    "POST /consistencygroups/{id}/delete": D("Delete a consistency group; `force`: with its volumes.", 202),
+    "GET /cgsnapshots": D("List snapshots of consistency groups by id and name.", 200, "CgsnapshotsBrief", CGSNAPSHOTS),
+    "POST /cgsnapshots": D(
+        "Create a snapshot of every volume of a consistency group, none of which may be in use.", 202, "CgsnapshotCreated"
+    ),
+    "GET /cgsnapshots/detail": D("List snapshots of consistency groups with everything.", 200, "Cgsnapshots", CGSNAPSHOTS),
+    "GET /cgsnapshots/{id}": D("Show a snapshot of a consistency group.", 200, "CgsnapshotShown"),
+    "DELETE /cgsnapshots/{id}": D("Delete a snapshot of a consistency group with its snapshots.", 202),
     # messages
     "GET /messages": D("List what went wrong with the project's requests.", 200, "Messages", MESSAGES),
     "GET /messages/{id}": D("Show a message.", 200, "MessageShown"),

@@ -14,7 +14,9 @@ from brickyard.api import actions
 from brickyard.api.handlers import (
     attachments,
     backups,
+    cgsnapshots,
     clusters,
+    consistencygroups,
     default_types,
     encryptions,
     extensions,
@@ -40,6 +42,7 @@ from brickyard.api.request import Handler
 from brickyard.api.schemas import attachments as attachment_schemas
 from brickyard.api.schemas import backups as backup_schemas
 from brickyard.api.schemas import clusters as cluster_schemas
+from brickyard.api.schemas import consistencygroups as consistency_schemas
 from brickyard.api.schemas import default_types as default_type_schemas
 from brickyard.api.schemas import encryptions as encryption_schemas
 from brickyard.api.schemas import group_snapshots as group_snapshot_schemas
@@ -187,6 +190,40 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/group_snapshots/{id}", group_snapshots.show, "group:get_group_snapshot", "3.14"),
     Route("DELETE", "/group_snapshots/{id}", group_snapshots.delete, "group:delete_group_snapshot", "3.14"),
     Route("POST", "/group_snapshots/{id}/action", actions.dispatcher(tables.GROUP_SNAPSHOT), since="3.19"),
+    # groups under their older name
+    Route("GET", "/consistencygroups", consistencygroups.index, "group:get_all"),
+    Route("POST", "/consistencygroups", consistencygroups.create, "group:create", body=consistency_schemas.CREATE),
+    Route("GET", "/consistencygroups/detail", consistencygroups.detail, "group:get_all"),
+    Route(
+        "POST",
+        "/consistencygroups/create_from_src",
+        consistencygroups.create_from_src,
+        "group:create",
+        body=consistency_schemas.CREATE_FROM,
+    ),
+    Route("GET", "/consistencygroups/{id}", consistencygroups.show, "group:get"),
+    *(  # clients write it either way
+        Route("PUT", path, consistencygroups.update, "group:update", body=consistency_schemas.UPDATE)
+        for path in ("/consistencygroups/{id}", "/consistencygroups/{id}/update")
+    ),
+    Route(
+        "POST",
+        "/consistencygroups/{id}/delete",
+        consistencygroups.delete,
+        "group:delete",
+        body=consistency_schemas.DELETE,
+    ),
+    Route("GET", "/cgsnapshots", cgsnapshots.index, "group:get_all_group_snapshots"),
+    Route(
+        "POST",
+        "/cgsnapshots",
+        cgsnapshots.create,
+        "group:create_group_snapshot",
+        body=consistency_schemas.CREATE_SNAPSHOT,
+    ),
+    Route("GET", "/cgsnapshots/detail", cgsnapshots.detail, "group:get_all_group_snapshots"),
+    Route("GET", "/cgsnapshots/{id}", cgsnapshots.show, "group:get_group_snapshot"),
+    Route("DELETE", "/cgsnapshots/{id}", cgsnapshots.delete, "group:delete_group_snapshot"),
     # messages
     Route("GET", "/messages", messages.index, "message:get_all", since="3.3"),
     Route("GET", "/messages/{id}", messages.show, "message:get", since="3.3"),

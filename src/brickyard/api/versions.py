@@ -26,6 +26,7 @@ HISTORY: dict[str, str] = {
     "3.3": "Messages: list, show, delete.",
     "3.4": "Volumes are filtered by glance_metadata.",
     "3.5": "Messages are paged, sorted and filtered.",
+    "3.6": "The name and description of a consistency group may become empty.",
     "3.7": "Clusters, of which there are none; cluster in services.",
     "3.8": "What lies in the pools: newer names of what lists it and takes it over.",
     "3.9": "Change the name and description of a backup.",
@@ -90,9 +91,7 @@ HISTORY: dict[str, str] = {
 }
 
 # Versions in between that change nothing here, and why.
-GROUPS = "There are no consistency groups here: they are groups of one type, under an older name."
 NO_EFFECT: dict[str, str] = {
-    "3.6": GROUPS,
     "3.46": "Images are not snapshots of volumes here.",
     "3.64": "No volume is encrypted here.",
     "3.69": "No volume here has a target that others share.",

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql
 
 from brickyard.core import clock, errors
 
@@ -207,6 +208,14 @@ def _code(error: BaseException | None) -> Any:
 def after_commit(tx: Tx, callback: Callable[[], None]) -> None:
     """Run `callback` when the transaction has been committed, and not otherwise: wake-ups, never truth."""
     tx.info["after_commit"].append(callback)
+
+
+def insert_or_leave(tx: Tx, table: sa.Table, **values: Any) -> None:
+    """Insert a row, unless one with its key or another unique value of it is there, or is being inserted by others."""
+    statement: sa.Insert = sa.insert(table).prefix_with("IGNORE" if tx.dialect.name in MARIADB else "OR IGNORE")
+    if tx.dialect.name == "postgresql":
+        statement = postgresql.insert(table).on_conflict_do_nothing()
+    tx.execute(statement, values)
 
 
 def sqlite_url(path: Path) -> str:

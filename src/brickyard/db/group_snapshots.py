@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from brickyard.db import listing, owned, schema
+from brickyard.db import group_types, listing, owned, schema
 from brickyard.db.database import Row, Tx
 
 group_snapshots, snapshots = schema.group_snapshots, schema.snapshots
@@ -21,8 +21,12 @@ def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     return owned.find(tx, group_snapshots, id, project_id)
 
 
-def list_(tx: Tx, query: listing.Query) -> list[Row]:
-    return listing.page(tx, sa.select(group_snapshots), group_snapshots, query)
+def list_(tx: Tx, query: listing.Query, *, consistent: bool) -> list[Row]:
+    """Those of consistency groups, or those of all others."""
+    reserved = group_snapshots.c.group_type_id.in_(group_types.CONSISTENT)
+    return listing.page(
+        tx, sa.select(group_snapshots).where(reserved if consistent else ~reserved), group_snapshots, query
+    )
 
 
 def settle(tx: Tx, id: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import clock
-from brickyard.db import listing, owned, schema
+from brickyard.db import group_types, listing, owned, schema
 from brickyard.db.database import Row, Tx
 
 groups, volumes = schema.groups, schema.volumes
@@ -22,8 +22,10 @@ def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     return owned.find(tx, groups, id, project_id)
 
 
-def list_(tx: Tx, query: listing.Query) -> list[Row]:
-    return listing.page(tx, sa.select(groups), groups, query)
+def list_(tx: Tx, query: listing.Query, *, consistent: bool) -> list[Row]:
+    """Those of consistency groups, or those of all others."""
+    reserved = groups.c.group_type_id.in_(group_types.CONSISTENT)
+    return listing.page(tx, sa.select(groups).where(reserved if consistent else ~reserved), groups, query)
 
 
 def update(tx: Tx, id: str, **values: Any) -> bool:

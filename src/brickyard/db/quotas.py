@@ -60,13 +60,7 @@ def lock(tx: Tx, project_id: str) -> None:
     if not project_id:
         raise errors.Invalid("This makes something that belongs to a project: log in to one, and not to the system.")
     if tx.execute(BUMP, {"project": project_id}).rowcount == 0:
-        if tx.dialect.name in database.MARIADB:
-            tx.execute(sa.insert(projects).prefix_with("IGNORE").values(id=project_id, generation=0))
-        else:
-            tx.execute(
-                sa.text("INSERT INTO projects (id, generation) VALUES (:id, 0) ON CONFLICT DO NOTHING"),
-                {"id": project_id},
-            )
+        database.insert_or_leave(tx, projects, id=project_id, generation=0)
         tx.execute(BUMP, {"project": project_id})
 
 

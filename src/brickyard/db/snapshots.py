@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core import clock
+from brickyard.core.states import S
 from brickyard.db import listing, owned, schema
 from brickyard.db.database import Row, Tx
 
@@ -61,6 +62,13 @@ def of_volume(tx: Tx, volume_id: str) -> list[Row]:
 
 def of_group_snapshot(tx: Tx, group_snapshot_id: str) -> list[Row]:
     return list(tx.execute(WIDE.where(snapshots.c.group_snapshot_id == group_snapshot_id).order_by(snapshots.c.id)))
+
+
+def is_being_kept(tx: Tx, volume_id: str) -> bool:
+    """Whether a snapshot of a volume is being made that is one of a group snapshot."""
+    mine = sa.and_(snapshots.c.volume_id == volume_id, snapshots.c.status == S.CREATING)
+    kept = sa.select(snapshots.c.id).where(mine, snapshots.c.group_snapshot_id.is_not(None))
+    return tx.scalar(kept.limit(1)) is not None
 
 
 def on_pool(tx: Tx, pool_id: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""Volumes. The rows that leave here carry `volume_type` (name), `host` (host@backend#pool) beside their own columns."""
+"""Volumes. The rows that leave here carry `volume_type` (name), `host` (host@backend#pool) and `consistencygroup_id`
+beside their own columns."""
 
 from __future__ import annotations
 
@@ -9,14 +10,21 @@ import sqlalchemy as sa
 
 from brickyard.core import clock
 from brickyard.core.states import S, V
-from brickyard.db import listing, schema
+from brickyard.db import group_types, listing, schema
 from brickyard.db.database import Row, Tx
 
 volumes, attachments = schema.volumes, schema.attachments
 
+# the group, where it is a consistency group
+_CONSISTENCY_GROUP = (
+    sa.select(schema.groups.c.id)
+    .where(schema.groups.c.id == volumes.c.group_id, schema.groups.c.group_type_id.in_(group_types.CONSISTENT))
+    .scalar_subquery()
+)
 BESIDE = (
     schema.volume_types.c.name.label("volume_type"),
     schema.pools.c.name.label("host"),
+    _CONSISTENCY_GROUP.label("consistencygroup_id"),
     sa.exists(sa.select(attachments.c.id).where(attachments.c.volume_id == volumes.c.id)).label("has_attachments"),
 )
 

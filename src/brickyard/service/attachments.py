@@ -15,7 +15,7 @@ from brickyard.core.states import A, V
 from brickyard.db import attachments, flows, hosts, instances, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import attach_volume, detach_volume
-from brickyard.service import nova, qos, work
+from brickyard.service import grouping, nova, qos, work
 from brickyard.service.site import Caller, Site
 
 WAIT_S = 60.0
@@ -130,6 +130,7 @@ def reserve(site: Site, caller: Caller, tx: Tx, volume: Row, instance_uuid: str 
     Anybody may have an available volume, and a shared one that is in use. An instance that has it already may reserve
     it once more, which is how it moves: the status stays, so nobody can come in between.
     """
+    grouping.check_still(tx, volume)
     if may_reserve(volume):
         if volume.status == V.IN_USE and volume.bootable:
             site.policy.check("volume:multiattach_bootable_volume", caller, volume.project_id)

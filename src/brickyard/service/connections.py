@@ -13,7 +13,7 @@ from brickyard.db import attachments, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import detach_volume
 from brickyard.service import attachments as service
-from brickyard.service import work
+from brickyard.service import grouping, work
 from brickyard.service.site import Caller, Site
 
 POLICY = "volume_extension:volume_actions"
@@ -26,6 +26,7 @@ def reserve(site: Site, caller: Caller, id: str) -> None:
         site.policy.check(f"{POLICY}:reserve", caller, volume.project_id)
         if not service.may_reserve(volume):
             raise service.not_free(volume, "reserve")
+        grouping.check_still(tx, volume)
         store.begin(tx, "volume", id, "attach", where=store.reservable())
 
 
@@ -109,6 +110,7 @@ def attach(
         mine = [a for a in own if a.status != A.ATTACHED and _meant(a, instance_uuid)]
         if volume.status not in allowed and not (volume.status == V.RESERVED and mine):
             raise service.not_free(volume, "attach")
+        grouping.check_still(tx, volume)
         if any(a.mode and a.mode != mode for a in attached):
             raise errors.Invalid(f"Volume {id} is attached with another mode than {mode}; use the same.", field="mode")
         row_id = mine[0].id if mine else _insert(tx, volume, instance_uuid, mode)

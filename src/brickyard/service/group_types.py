@@ -36,7 +36,7 @@ def require(tx: Tx, caller: Caller, id: str) -> Row:
 def update(site: Site, caller: Caller, id: str, values: Mapping[str, Any]) -> Row:
     """Change name, description or is_public."""
     with site.db.begin() as tx:
-        require(tx, caller, id)
+        _changeable(tx, caller, id)
         changed = dict(values)
         if changed.get("name") is not None:
             changed["name"] = _free_name(tx, changed["name"], id)
@@ -46,7 +46,7 @@ def update(site: Site, caller: Caller, id: str, values: Mapping[str, Any]) -> Ro
 
 def delete(site: Site, caller: Caller, id: str) -> None:
     with site.db.begin() as tx:
-        row = require(tx, caller, id)
+        row = _changeable(tx, caller, id)
         if group_types.in_use(tx, id):
             raise errors.InvalidState(f"Group type {row.name} is in use: groups have it.")
         group_types.delete(tx, id)
@@ -55,16 +55,23 @@ def delete(site: Site, caller: Caller, id: str) -> None:
 def set_specs(site: Site, caller: Caller, id: str, specs: Mapping[str, Any]) -> None:
     """Add these to the specs of a group type, in place of older ones of the same key."""
     with site.db.begin() as tx:
-        row = require(tx, caller, id)
+        row = _changeable(tx, caller, id)
         group_types.update(tx, id, group_specs={**row.group_specs, **specs})
 
 
 def delete_spec(site: Site, caller: Caller, id: str, key: str) -> None:
     with site.db.begin() as tx:
-        row = require(tx, caller, id)
+        row = _changeable(tx, caller, id)
         if key not in row.group_specs:
             raise errors.NotFound(f"Group type {id} has no group spec {key}.")
         group_types.update(tx, id, group_specs={k: v for k, v in row.group_specs.items() if k != key})
+
+
+def _changeable(tx: Tx, caller: Caller, id: str) -> Row:
+    row = require(tx, caller, id)
+    if row.name == group_types.RESERVED:
+        raise errors.Invalid(f"Group type {row.name} belongs to the consistency groups, and is not changed.")
+    return row
 
 
 def _known(tx: Tx, id: str) -> Row:
@@ -77,6 +84,8 @@ def _free_name(tx: Tx, name: str, own_id: str | None = None) -> str:
     name = name.strip()
     if not name:
         raise errors.Invalid("The name of a group type must not be blank.", field="name")
+    if name == group_types.RESERVED:
+        raise errors.Invalid(f"The name {name} is reserved for the type of consistency groups.", field="name")
     holder = group_types.find(tx, name, private=True)
     if holder is not None and holder.id != own_id:
         raise errors.Conflict(f"Group type {name} already exists.")

@@ -16,7 +16,6 @@ from brickyard.service import grouping, quotas, zones
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
-RESERVED_TYPE = "default_cgsnapshot_type"  # of groups that have another name on the wire
 # what no backend here does for several volumes at once
 UNSERVED_SPECS = (
     "consistent_group_snapshot_enabled",
@@ -29,9 +28,9 @@ MAY_LEAVE = (V.AVAILABLE, V.IN_USE, V.ERROR, V.ERROR_DELETING)
 
 @dataclass(frozen=True, slots=True)
 class NewGroup:
-    """A create request; types are given by name or id."""
+    """A create request; types are given by name or id. Without a group type it is a consistency group."""
 
-    group_type: str
+    group_type: str | None
     volume_types: Sequence[str]
     name: str | None = None
     description: str | None = None
@@ -42,16 +41,7 @@ def create(site: Site, caller: Caller, new: NewGroup) -> Row:
     """Insert an empty group. It lies nowhere until it has a volume, so there is nothing to wait for."""
     id = str(uuid.uuid4())
     with site.db.begin() as tx:
-        kind = group_types.find(tx, new.group_type, private=caller.is_admin)
-        if kind is None:
-            raise errors.NotFound(f"Group type {new.group_type} could not be found.")
-        if kind.name == RESERVED_TYPE:
-            raise errors.Invalid(f"Group type {kind.name} is reserved: use another one.", field="group_type")
-        for spec in UNSERVED_SPECS:
-            if kind.group_specs.get(spec) == "<is> True":
-                raise errors.Invalid(
-                    f"No backend here offers what group type {kind.name} asks for: {spec}.", field="group_type"
-                )
+        kind = group_types.reserved(tx) if new.group_type is None else _kind(tx, caller, new.group_type)
         zone = new.availability_zone
         if zone is not None and not zones.known(site, tx).get(zone):
             raise errors.Invalid(f"Availability zone {zone} is not there, or not available.", field="availability_zone")
@@ -68,13 +58,32 @@ def create(site: Site, caller: Caller, new: NewGroup) -> Row:
             volume_type_ids=[one.id for one in types_of_volumes],
         )
         groups.settle(tx, id)
-        return require(tx, caller, id)
+        return grouping.found(tx, caller, id, consistent=new.group_type is None)
 
 
-def create_from_group(site: Site, caller: Caller, source_id: str, *, name: str | None, description: str | None) -> Row:
+def _kind(tx: Tx, caller: Caller, name: str) -> Row:
+    """The group type with this name or id, if groups may be made of it."""
+    kind = group_types.find(tx, name, private=caller.is_admin)
+    if kind is None:
+        raise errors.NotFound(f"Group type {name} could not be found.")
+    if kind.name == group_types.RESERVED:
+        raise errors.Invalid(
+            f"Group type {kind.name} is reserved for /consistencygroups: use another one.", field="group_type"
+        )
+    for spec in UNSERVED_SPECS:
+        if kind.group_specs.get(spec) == "<is> True":
+            raise errors.Invalid(
+                f"No backend here offers what group type {kind.name} asks for: {spec}.", field="group_type"
+            )
+    return kind
+
+
+def create_from_group(
+    site: Site, caller: Caller, source_id: str, *, name: str | None, description: str | None, consistent: bool = False
+) -> Row:
     """Insert a group with a copy of each volume of another one, all of them `creating`."""
     with site.db.begin() as tx:
-        source = grouping.held(tx, caller, source_id)
+        source = grouping.held(tx, caller, source_id, consistent=consistent)
         if source.status != G.AVAILABLE:
             raise errors.InvalidState(f"Group {source_id} must be available, but is {source.status}.", field="status")
         members = volumes.of_group(tx, source_id)
@@ -83,19 +92,18 @@ def create_from_group(site: Site, caller: Caller, source_id: str, *, name: str |
 
 
 def create_from_snapshot(
-    site: Site, caller: Caller, snapshot_id: str, *, name: str | None, description: str | None
+    site: Site, caller: Caller, snapshot_id: str, *, name: str | None, description: str | None, consistent: bool = False
 ) -> Row:
     """Insert a group with a volume for each snapshot of a group snapshot, all of them `creating`."""
     with site.db.begin() as tx:
         store.hold(tx, "group_snapshot", snapshot_id)
-        kept = group_snapshots.find(tx, snapshot_id, caller.sees)
-        if kept is None:
-            raise errors.NotFound(f"Group snapshot {snapshot_id} could not be found.")
+        row = group_snapshots.find(tx, snapshot_id, caller.sees)
+        kept = grouping.asked_for(tx, row, snapshot_id, "group snapshot", consistent=consistent)
         if kept.status != G.AVAILABLE:
             raise errors.InvalidState(
                 f"Group snapshot {snapshot_id} must be available, but is {kept.status}.", field="status"
             )
-        source = grouping.held(tx, caller, kept.group_id)
+        source = grouping.held(tx, caller, kept.group_id, consistent=consistent)
         origins, members = {}, []
         for row in snapshots.of_group_snapshot(tx, snapshot_id):
             volume = volumes.find(tx, row.volume_id)
@@ -142,24 +150,19 @@ def _copied(
             volume_type=row.volume_type_id,
             metadata=row.metadata,
             group_id=id,
+            group_is_consistent=group_types.is_reserved(tx, source.group_type_id),
             **{origin: origin_id},  # type: ignore[arg-type]
         )
         volume_service.create_in(site, caller, tx, new)
-    return require(tx, caller, id)
+    made = groups.find(tx, id)
+    assert made is not None  # it was written in this transaction
+    return made
 
 
 def _insert(tx: Tx, caller: Caller, id: str, **values: Any) -> None:
     groups.insert(
         tx, id=id, project_id=caller.project_id, user_id=caller.user_id, status=states.GROUP["create"].during, **values
     )
-
-
-def require(tx: Tx, caller: Caller, id: str) -> Row:
-    """The group, if the caller may see it; NotFound otherwise."""
-    row = groups.find(tx, id, caller.sees)
-    if row is None:
-        raise errors.NotFound(f"Group {id} could not be found.")
-    return row
 
 
 def update(
@@ -170,10 +173,11 @@ def update(
     *,
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
+    consistent: bool = False,
 ) -> None:
     """Change name or description; let volumes into the group and out of it, all or none."""
     with site.db.begin() as tx:
-        row = grouping.held(tx, caller, id)
+        row = grouping.held(tx, caller, id, consistent=consistent)
         site.policy.check("group:update", caller, row.project_id)
         if both := set(add) & set(remove):
             raise errors.Invalid(f"Volume {min(both)} is both in add_volumes and in remove_volumes.")
@@ -222,10 +226,10 @@ def _join(tx: Tx, group: Row, volume_id: str) -> None:
     volumes.update(tx, volume_id, group_id=group.id)
 
 
-def delete(site: Site, caller: Caller, id: str, *, with_volumes: bool) -> None:
+def delete(site: Site, caller: Caller, id: str, *, with_volumes: bool, consistent: bool = False) -> None:
     """Remove an empty group, or begin to delete it with all its volumes."""
     with site.db.begin() as tx:
-        row = grouping.held(tx, caller, id)
+        row = grouping.held(tx, caller, id, consistent=consistent)
         site.policy.check("group:delete", caller, row.project_id)
         if groups.has_snapshots(tx, id):
             raise errors.InvalidState(f"Group {id} has group snapshots; delete them first.")
@@ -259,7 +263,7 @@ def reset(site: Site, caller: Caller, id: str, status: str) -> None:
 def refuse_replication(site: Site, caller: Caller, id: str) -> None:
     """No group is replicated here."""
     with site.db.read() as tx:
-        row = require(tx, caller, id)
+        row = grouping.found(tx, caller, id)
         kind = group_types.find(tx, row.group_type_id, private=True)
     raise errors.Invalid(f"Group {id} is not replicated: group type {kind.name if kind else '?'} does not ask for it.")
 

@@ -14,7 +14,7 @@ from brickyard.db import attachments, flavors, flows, images, instances, message
 from brickyard.db.database import Database, Row, Tx
 from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance
 from brickyard.hypervisor.machine import NO_ROOM, Running
-from brickyard.service import quotas, work
+from brickyard.service import grouping, quotas, work
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
@@ -336,6 +336,10 @@ def _insert_volume(site: Site, caller: Caller, tx: Tx, new: NewInstance, volume:
 
 def _lock_volume(tx: Tx, volume_id: str, attachment_id: str, instance_id: str) -> None:
     """Reserve a volume for an instance: from here nobody else can take or delete it."""
+    store.hold(tx, "volume", volume_id)
+    row = volumes.find(tx, volume_id)
+    if row is not None:
+        grouping.check_still(tx, row)
     why = "is reserved or in use by another consumer; detach it there first, or use a multiattach type"
     store.begin(tx, "volume", volume_id, "reserve", where=store.reservable(), why=why)
     attachments.insert(

@@ -15,7 +15,7 @@ from brickyard.core.states import B
 from brickyard.db import backups, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import import_backup, restore_backup
-from brickyard.service import abilities, backup_services, quotas, volumes, work
+from brickyard.service import abilities, backup_services, grouping, quotas, volumes, work
 from brickyard.service.attachments import held
 from brickyard.service.backups import held_backup, require
 from brickyard.service.site import Caller, Site
@@ -36,6 +36,7 @@ def restore(site: Site, caller: Caller, id: str, volume_id: str | None, name: st
         volume = held(tx, caller, volume_id)
         site.policy.check("backup:restore", caller, volume.project_id)
         _check_target(site, tx, row, volume)
+        grouping.check_still(tx, volume)
         store.begin(tx, "backup", id, "restore")
         store.begin(tx, "volume", volume_id, "restore")
         params = restore_backup.params(backup_id=id, container=row.container, volume_id=volume_id, pool=volume.host)

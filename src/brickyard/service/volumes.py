@@ -43,6 +43,7 @@ class NewVolume:
     image_id: str | None = None
     hints: Mapping[str, Any] = field(default_factory=dict)
     group_id: str | None = None
+    group_is_consistent: bool = False  # it is said to be a consistency group
     backup_id: str | None = None
     restores: bool = False  # the backup is being restored to it, which it was not asked to be if it is only named
 
@@ -75,7 +76,10 @@ def create_in(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Row:
     if new.image_id:
         site.policy.check("volume:create_from_image", caller)
     id = str(uuid.uuid4())
-    zone = grouping.zone_of_new_member(tx, caller, new.group_id, new.volume_type) or new.availability_zone
+    own_zone = grouping.zone_of_new_member(
+        tx, caller, new.group_id, new.volume_type, consistent=new.group_is_consistent
+    )
+    zone = own_zone or new.availability_zone
     origin = _origin(site, caller, tx, new)
     size_gib = new.size_gib if new.size_gib is not None else (origin.min_gib if origin.source else None)
     if size_gib is None:

@@ -14,6 +14,8 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (  # name, alias, description; on
     ("AvailabilityZones", "os-availability-zone", "List the availability zones."),
     ("Backups", "backups", "Back up volumes, and restore them."),
     ("Capabilities", "capabilities", "What a backend can do."),
+    ("Cgsnapshots", "cgsnapshots", "Snapshots of consistency groups."),
+    ("Consistencygroups", "consistencygroups", "Groups of volumes, under their older name."),
     ("ExtendedServices", "os-extended-services", "Why a service was disabled."),
     ("ExtendedSnapshotAttributes", "os-extended-snapshot-attributes", "Project and progress of snapshots."),
     ("Hosts", "os-hosts", "The hosts of storage, and what lies on them."),

@@ -27,7 +27,7 @@ def _list(request: Request, view: Any) -> Reply:
         request = dataclasses.replace(request, query=params)
     query = listings.query(request, "group_snapshot")
     with request.site.db.read() as tx:
-        found = rows.list_(tx, query)
+        found = rows.list_(tx, query, consistent=False)
     return listings.reply(request, query, "group_snapshots", found, [view(row) for row in found])
 
 

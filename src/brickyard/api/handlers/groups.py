@@ -11,8 +11,8 @@ from brickyard.api.views import groups as views
 from brickyard.core import errors
 from brickyard.db import groups as rows
 from brickyard.db import volumes
-from brickyard.db.database import Tx
-from brickyard.service import groups
+from brickyard.db.database import Row, Tx
+from brickyard.service import grouping, groups
 
 
 def index(request: Request) -> Reply:
@@ -26,7 +26,7 @@ def detail(request: Request) -> Reply:
 def _list(request: Request, view: Any) -> Reply:
     query = listings.query(request, "group")
     with request.site.db.read() as tx:
-        found = rows.list_(tx, query)
+        found = rows.list_(tx, query, consistent=False)
         shown = [view(row, _members(request, tx, row.id)) for row in found]
     return listings.reply(request, query, "groups", found, shown)
 
@@ -40,7 +40,7 @@ def _members(request: Request, tx: Tx, id: str) -> list[str] | None:
 
 def show(request: Request, id: str) -> Reply:
     with request.site.db.read() as tx:
-        row = groups.require(tx, request.caller, id)
+        row = grouping.found(tx, request.caller, id)
         members = _members(request, tx, id)
     request.check("group:get", row.project_id)
     return Reply(200, {"group": views.detailed(request, row, members)})
@@ -59,31 +59,42 @@ def create(request: Request) -> Reply:
 
 
 def create_from(request: Request, value: Any) -> Reply:
-    kept, source = value.get("group_snapshot_id"), value.get("source_group_id")
+    return Reply(202, {"group": views.brief(made_from(request, value, "group_snapshot_id", "source_group_id"))})
+
+
+def made_from(request: Request, value: Any, kept_key: str, source_key: str, *, consistent: bool = False) -> Row:
+    """A new group of what one of the keys names: a snapshot of a group, or a group."""
+    kept, source = value.get(kept_key), value.get(source_key)
     if bool(kept) == bool(source):
-        raise errors.Invalid("Say either group_snapshot_id or source_group_id.", field="group_snapshot_id")
+        raise errors.Invalid(f"Say either {kept_key} or {source_key}.", field=kept_key)
     make, origin = (groups.create_from_snapshot, kept) if kept else (groups.create_from_group, source)
-    row = make(
+    return make(
         request.site,
         request.caller,
         str(origin),
         name=stripped(value, "name", "name"),
         description=stripped(value, "description", "description"),
+        consistent=consistent,
     )
-    return Reply(202, {"group": views.brief(row)})
 
 
 def update(request: Request, id: str) -> Reply:
-    body = request.body["group"]
-    values = {key: body[key].strip() for key in ("name", "description") if body.get(key) is not None}
-    add, remove = _ids(body.get("add_volumes")), _ids(body.get("remove_volumes"))
-    if not values and not add and not remove:
-        raise errors.Invalid("Say what to change: name, description, add_volumes or remove_volumes.", field="name")
-    groups.update(request.site, request.caller, id, values, add=add, remove=remove)
+    change(request, id, request.body["group"])
     return Reply(202)
 
 
-def _ids(text: str | None) -> list[str]:
+def change(request: Request, id: str, body: Any, *, blank: bool = True, consistent: bool = False) -> None:
+    """What PUT says of a group; `blank`: a text that is empty is one, and not as if it were left out."""
+    said = {key: body[key].strip() for key in ("name", "description") if body.get(key) is not None}
+    values = {key: text for key, text in said.items() if text or blank}
+    add, remove = words(body.get("add_volumes")), words(body.get("remove_volumes"))
+    if not values and not add and not remove:
+        raise errors.Invalid("Say what to change: name, description, add_volumes or remove_volumes.", field="name")
+    groups.update(request.site, request.caller, id, values, add=add, remove=remove, consistent=consistent)
+
+
+def words(text: str | None) -> list[str]:
+    """What is joined by commas."""
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 

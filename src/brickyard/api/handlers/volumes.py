@@ -14,9 +14,6 @@ from brickyard.core import errors
 from brickyard.db import volumes as rows
 from brickyard.service import volumes
 
-# what there is none of; clients send their keys with null
-UNSERVED = {"consistencygroup_id": "Consistency group"}
-
 
 def index(request: Request) -> Reply:
     query = listings.query(request, "volume")
@@ -68,9 +65,10 @@ def create(request: Request) -> Reply:
     body = request.body["volume"]
     if body.get("multiattach") and boolean(body["multiattach"], "multiattach"):
         raise errors.Invalid("Use a volume type with the extra spec multiattach.", field="multiattach")
-    for key, noun in UNSERVED.items():
-        if body.get(key):
-            raise errors.NotFound(f"{noun} {body[key]} could not be found.")
+    group_id = body.get("group_id") if request.since("3.13") else None
+    consistency_group_id = body.get("consistencygroup_id")
+    if group_id and consistency_group_id:
+        raise errors.Invalid("Say either group_id or consistencygroup_id.", field="consistencygroup_id")
     hints = request.body.get("OS-SCH-HNT:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
     image = body.get("imageRef") or body.get("image_id")
     new = volumes.NewVolume(
@@ -84,7 +82,8 @@ def create(request: Request) -> Reply:
         source_volid=body.get("source_volid"),
         image_id=image.rpartition("/")[2] if image else None,
         hints=hints,
-        group_id=body.get("group_id") if request.since("3.13") else None,
+        group_id=consistency_group_id or group_id,
+        group_is_consistent=bool(consistency_group_id),
         backup_id=body.get("backup_id") if request.since("3.47") else None,
     )
     row = volumes.create(request.site, request.caller, new)

@@ -216,6 +216,21 @@ _GROUP_SNAPSHOT: dict[str, Schema] = {
     "description": MAYBE_TEXT,
     "project_id": since("3.58", TEXT),
 }
+_CONSISTENCY_GROUP: dict[str, Schema] = {
+    **NAMED,
+    "status": TEXT,
+    "availability_zone": MAYBE_TEXT,
+    "created_at": TIME,
+    "description": MAYBE_TEXT,
+    "volume_types": array(ID),
+}
+_CGSNAPSHOT: dict[str, Schema] = {
+    **NAMED,
+    "consistencygroup_id": ID,
+    "status": TEXT,
+    "created_at": TIME,
+    "description": MAYBE_TEXT,
+}
 
 ANSWERS |= {
     "ManageableVolumeBrief": shown(_LYING),
@@ -248,6 +263,18 @@ ANSWERS |= {
     "GroupSnapshot": shown(_GROUP_SNAPSHOT, "project_id"),
     "GroupSnapshots": many("group_snapshots", "GroupSnapshot", "group_snapshot_links"),
     "GroupSnapshotShown": one("group_snapshot", "GroupSnapshot"),
+    "ConsistencyGroupBrief": shown(NAMED),
+    "ConsistencyGroupsBrief": many("consistencygroups", "ConsistencyGroupBrief", "consistencygroup_links"),
+    "ConsistencyGroupCreated": one("consistencygroup", "ConsistencyGroupBrief"),
+    "ConsistencyGroup": shown(_CONSISTENCY_GROUP),
+    "ConsistencyGroups": many("consistencygroups", "ConsistencyGroup", "consistencygroup_links"),
+    "ConsistencyGroupShown": one("consistencygroup", "ConsistencyGroup"),
+    "CgsnapshotBrief": shown(NAMED),
+    "CgsnapshotsBrief": many("cgsnapshots", "CgsnapshotBrief", "cgsnapshot_links"),
+    "CgsnapshotCreated": one("cgsnapshot", "CgsnapshotBrief"),
+    "Cgsnapshot": shown(_CGSNAPSHOT),
+    "Cgsnapshots": many("cgsnapshots", "Cgsnapshot", "cgsnapshot_links"),
+    "CgsnapshotShown": one("cgsnapshot", "Cgsnapshot"),
     "Message": shown(
         {
             "id": ID,

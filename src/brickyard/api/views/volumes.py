@@ -37,6 +37,7 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("3.0", "os-vol-mig-status-attr:migstat", "migration_status", "in detail, move"),
     ("3.0", "os-vol-host-attr:host", "host", "in detail, host"),
     ("3.0", "os-vol-tenant-attr:tenant_id", "project_id", "in detail, tenant"),
+    ("3.0", "consistencygroup_id", "consistencygroup_id", ""),
     ("3.13", "group_id", "group_id", ""),
     ("3.63", "volume_type_id", "volume_type_id", ""),
 )
@@ -44,7 +45,6 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
 ALIKE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("3.0", "encrypted", False, ""),
     ("3.0", "replication_status", None, ""),
-    ("3.0", "consistencygroup_id", None, ""),
     ("3.0", "os-vol-mig-status-attr:name_id", None, "in detail, move"),
     ("3.21", "provider_id", None, "admin"),
     ("3.48", "shared_targets", False, ""),
