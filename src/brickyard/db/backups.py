@@ -22,6 +22,15 @@ def insert(tx: Tx, **values: Any) -> None:
     tx.execute(sa.insert(backups).values(created_at=clock.stamp(), **values))
 
 
+def of_volume(volume: Row) -> dict[str, Any]:
+    """What a backup keeps of the row of its volume; what it is restored to has these values then."""
+    return {
+        "metadata": volume.metadata,
+        "image_metadata": volume.image_metadata,
+        "bootable": bool(volume.bootable),
+    }
+
+
 def find(tx: Tx, id: str, project_id: str | None = None) -> Row | None:
     """One backup; None if it is not there, or not the project's (None: any project's)."""
     statement = WIDE.where(backups.c.id == id)

@@ -29,6 +29,7 @@ backups = sa.Table(
     count("object_count"),
     count("stored_bytes"),
     sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("of_volume", sa.JSON, nullable=False),  # what comes back with the content, see db/backups.py
     sa.Column("fault", sa.Text),
     sa.Column("data_timestamp", TIME, nullable=False),  # the moment of the content
     flag("cancelled"),  # an administrator wants it gone, although it is being made

@@ -1,7 +1,7 @@
 """Make the content of a volume that of a backup.
 
 restore   fetch what differs                         undo: none; the volume is in error then
-show      the volume is available, and so is the backup
+show      the volume is available, with what the backup kept of its row, and so is the backup
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import messages, store
+from brickyard.db import backups, messages, store, volumes
 from brickyard.db.database import Tx
 from brickyard.flows import engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
@@ -35,6 +35,9 @@ def restore(run: Run) -> None:
 
 
 def show(run: Run, tx: Tx) -> None:
+    kept = backups.find(tx, run.params["backup_id"])
+    if kept is not None:  # an administrator may have deleted it by force
+        volumes.update(tx, run.params["volume_id"], **kept.of_volume)
     store.end(tx, "volume", run.params["volume_id"], "restore", ok=True, fault=None)
     store.end(tx, "backup", run.params["backup_id"], "restore", ok=True)
 

@@ -76,6 +76,7 @@ def create(site: Site, caller: Caller, new: NewBackup) -> Row:
             host=service.host,
             availability_zone=backup_services.zone_of(site, service),
             metadata=dict(new.metadata),
+            of_volume=backups.of_volume(volume),
             data_timestamp=moment,
         )
         store.begin(tx, "snapshot" if snapshot is not None else "volume", source.id, "backup")

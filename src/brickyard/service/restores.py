@@ -59,6 +59,14 @@ def _check_target(site: Site, tx: Tx, row: Row, volume: Row) -> None:
 # records ---------------------------------------------------------------------------------------------------------
 
 
+class OfVolume(msgspec.Struct, kw_only=True):
+    """What the backup kept of the volume's row, see db/backups.py."""
+
+    metadata: dict[str, str] = {}
+    image_metadata: dict[str, str] = {}
+    bootable: bool = False
+
+
 class Record(msgspec.Struct, kw_only=True):
     """A backup as it is exported: all that its row says and that is not found where it is kept."""
 
@@ -76,6 +84,7 @@ class Record(msgspec.Struct, kw_only=True):
     parent_id: str | None = None
     availability_zone: str | None = None
     metadata: dict[str, str] = {}
+    of_volume: OfVolume = msgspec.field(default_factory=OfVolume)
     format: int = 1
 
 
@@ -104,6 +113,7 @@ def export_record(site: Site, caller: Caller, id: str) -> dict[str, str]:
         parent_id=row.parent_id,
         availability_zone=row.availability_zone,
         metadata=row.metadata,
+        of_volume=msgspec.convert(row.of_volume, OfVolume),
     )
     return {"backup_service": SERVICE, "backup_url": base64.b64encode(msgspec.json.encode(record)).decode()}
 
@@ -133,6 +143,7 @@ def import_record(site: Site, caller: Caller, service: str, url: str) -> Row:
             host=host,
             availability_zone=record.availability_zone,
             metadata=record.metadata,
+            of_volume=msgspec.structs.asdict(record.of_volume),
             data_timestamp=record.data_timestamp,
         )
         params = import_backup.params(
@@ -166,6 +177,7 @@ def _checked(record: Record) -> Record:
             _ = Where(record.container, given).prefix
     if not 0 < record.size < 2**31 or len(record.data_timestamp) > 26:
         raise errors.Invalid("size or data_timestamp of the record cannot be", field="backup_url")
+    _check_of_volume(record.of_volume)
     return record
 
 
@@ -173,3 +185,14 @@ def _texts(record: Record) -> list[tuple[str, str]]:
     values: dict[str, Any] = {**msgspec.structs.asdict(record), **{f"metadata {k}": k for k in record.metadata}}
     values |= {f"value of {k}": v for k, v in record.metadata.items()}
     return [(name, value) for name, value in values.items() if isinstance(value, str)]
+
+
+def _check_of_volume(kept: OfVolume) -> None:
+    """The limits are those of the requests that set such values."""
+    for name, values, most in (("metadata", kept.metadata, 255), ("image_metadata", kept.image_metadata, 65535)):
+        for key, value in values.items():
+            if not 0 < len(key) <= 255 or len(value) > most or "\0" in key + value:
+                raise errors.Invalid(
+                    f"{name} of the record's volume: keys have 1 to 255 characters, values up to {most}, none is NUL",
+                    field="backup_url",
+                )

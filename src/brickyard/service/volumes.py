@@ -58,6 +58,7 @@ class Origin:
     zone: str | None = None
     pinned: tuple[str, ...] = ()
     bootable: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
     image_metadata: Mapping[str, Any] = field(default_factory=dict)
     image_type: str | None = None
 
@@ -117,7 +118,7 @@ def create_in(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Row:
         image_id=new.image_id,
         backup_id=new.backup_id,
         image_metadata=dict(origin.image_metadata),
-        metadata=dict(new.metadata),
+        metadata={**origin.metadata, **new.metadata},
         bootable=origin.bootable,
         multiattach=is_multiattach(specs),
     )
@@ -303,6 +304,7 @@ def _from_backup(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
         source={"kind": "backup", "id": row.id, "container": row.container, "restoring": new.restores},
         min_gib=row.size_gib,
         pinned=tuple(name for name in names if pools.parse(name).host in reaching),
+        **row.of_volume,
     )
 
 

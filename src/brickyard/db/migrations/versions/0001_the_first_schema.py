@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("object_count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("stored_bytes", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("of_volume", sa.JSON(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
         sa.Column("data_timestamp", sa.String(length=26), nullable=False),
         sa.Column("cancelled", sa.Boolean(), server_default=sa.false(), nullable=False),
