@@ -97,7 +97,7 @@ class Process:
     def kill(self, signum: int = signal.SIGKILL) -> int:
         assert self.process is not None
         self.process.send_signal(signum)
-        return self.process.wait(30)
+        return self.process.wait(WAIT_S)
 
     def run(self, *words: str, code: int = 0) -> str:
         """A command beside the process; what it says."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ def test_help_lists_every_command_and_loads_none(tmp_path):
         "try: main.main(['--help'])\nexcept SystemExit: pass\n"
         "print([name for name in ('httpx', 'rich', 'falcon', 'sqlalchemy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     for name in ("boot", "explain", "instance", "serve", "completion"):
         assert f"\n  {name} " in done.stdout
@@ -147,7 +146,7 @@ def test_a_followed_console_ends_with_the_instance(ready):
         assert process.stdout is not None
         assert "brickyard" in process.stdout.readline()
         ready("instance", "delete", "spoken")
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -185,11 +184,15 @@ def test_nothing_reserved_is_said(brickyard):
     "words", ["host list", "pool list", "flavor list", "image list", "instance list", "flow list --limit 5"]
 )
 def test_a_table_fits_its_terminal_and_no_id_is_cut(ready, columns, words):
+    def ids() -> set[str]:
+        return {row["id"] for row in ready(*words.split(), "-f", "json").json if "id" in row}
+
+    before = ids()
     shown = ready.on_a_terminal(columns, *words.split())
     assert max(len(line.rstrip()) for line in shown) <= columns
-    for row in json.loads(ready(*words.split(), "-f", "json").out):
-        if "host" not in words and "pool" not in words and "flavor" not in words:
-            assert any(row["id"] in line for line in shown), shown
+    if "host" not in words and "pool" not in words and "flavor" not in words:
+        for id in before & ids():  # a flow of the service's own may have begun in between
+            assert any(id in line for line in shown), shown
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

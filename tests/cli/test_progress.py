@@ -31,7 +31,7 @@ from brickyard.brick import faults, steps
 from brickyard.flows import conductor
 
 CHUNKS = 4
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0  # some commands are started while a copy waits
 MIB = 1024 * 1024
 
 
@@ -130,7 +130,7 @@ def test_boot_on_a_terminal_shows_a_bar(big: rig.Command, gate: threading.Semaph
 
 def test_the_flow_shows_its_bar_to_who_asks(big: rig.Command, gate: threading.Semaphore) -> None:
     flow = big("boot", "--no-wait", "--flavor", "rooty", "--image", "big", "one", "-f", "json").json["flow_id"]
-    with httpx.Client(base_url=big.url) as http:
+    with httpx.Client(base_url=big.url, timeout=60) as http:
         deadline = time.monotonic() + PATIENCE_S
         while not http.get(f"/v1/flows/{flow}").json()["progress"]:
             assert time.monotonic() < deadline

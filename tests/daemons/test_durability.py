@@ -45,7 +45,7 @@ def serving(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         while True:
             assert process.poll() is None and time.monotonic() < deadline, (directory / "err").read_text()
             with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"http://127.0.0.1:{port}/v3/volumes")
+                httpx.get(f"http://127.0.0.1:{port}/v3/volumes", timeout=WAIT_S)
                 break
             time.sleep(0.05)
         yield process
@@ -61,7 +61,7 @@ def create_until_it_dies(port: int, process: subprocess.Popen[bytes]) -> list[st
     enough = threading.Event()
 
     def ask(number: int) -> None:
-        with httpx.Client(timeout=30) as client, contextlib.suppress(httpx.TransportError):
+        with httpx.Client(timeout=WAIT_S) as client, contextlib.suppress(httpx.TransportError):
             for _ in range(EACH):
                 answer = client.post(f"http://127.0.0.1:{port}/v3/volumes", json={"volume": {"size": 1}})
                 assert answer.status_code == 202, answer.text
@@ -82,7 +82,7 @@ def all_available(port: int) -> dict[str, Any]:
     """Every volume by id, once none is being made any more."""
     deadline = time.monotonic() + WAIT_S
     while True:
-        found = httpx.get(f"http://127.0.0.1:{port}/v3/volumes/detail").json()["volumes"]
+        found = httpx.get(f"http://127.0.0.1:{port}/v3/volumes/detail", timeout=WAIT_S).json()["volumes"]
         if all(volume["status"] != "creating" for volume in found):
             return {volume["id"]: volume for volume in found}
         assert time.monotonic() < deadline, "volumes are still being created"

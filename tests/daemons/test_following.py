@@ -24,7 +24,7 @@ hypervisor = none
 
 def of_request(service: Service, size: int, **headers: str) -> list[dict[str, Any]]:
     """The lines of a request for a volume, and of what came of it."""
-    answer = httpx.post(f"{service.url}/v3/volumes", json={"volume": {"size": size}}, headers=headers)
+    answer = httpx.post(f"{service.url}/v3/volumes", json={"volume": {"size": size}}, headers=headers, timeout=60)
     id = answer.headers["x-openstack-request-id"]
     found: list[dict[str, Any]] = []
 
@@ -44,7 +44,7 @@ def test_a_request_its_flow_its_steps_and_its_commands_have_one_id(service: Serv
     lines = of_request(service, 1, **{"X-OpenStack-Request-ID": theirs})
     by = {line["message"]: line for line in lines}
     assert by["request"]["global_request_id"] == theirs
-    flow = httpx.get(f"{service.url}/v1/flows").json()["flows"][0]
+    flow = httpx.get(f"{service.url}/v1/flows", timeout=60).json()["flows"][0]
     assert flow["request_id"] == by["request"]["request_id"]
     assert (by["flow is done"]["flow_id"], by["flow is done"]["flow"]) == (flow["id"], "create_volume")
     assert by["step has ended"]["step"] == "brick"

@@ -44,26 +44,26 @@ def service(tmp_path: Path, server: engines.Server) -> Iterator[Service]:
 
 
 def volume(service: Service) -> Any:
-    answer = httpx.post(f"{service.url}/v3/volumes", json={"volume": {"size": 1}}, timeout=30)
+    answer = httpx.post(f"{service.url}/v3/volumes", json={"volume": {"size": 1}}, timeout=60)
     assert answer.status_code == 202, answer.text
     return answer.json()["volume"]["id"]
 
 
 def status(service: Service, id: str) -> str:
-    answer = httpx.get(f"{service.url}/v3/volumes/{id}", timeout=30)
+    answer = httpx.get(f"{service.url}/v3/volumes/{id}", timeout=60)
     return answer.json()["volume"]["status"] if answer.status_code == 200 else str(answer.status_code)
 
 
 def test_the_server_is_killed_and_comes_back(service: Service, server: engines.Server) -> None:
     service.start()
     first = volume(service)
-    until(lambda: status(service, first) == "available", 30)
+    until(lambda: status(service, first) == "available", 60)
     server.stop(signal.SIGKILL)
     answer = httpx.post(f"{service.url}/v3/volumes", json={"volume": {"size": 1}}, timeout=60)
     assert answer.status_code == 503, answer.text
     assert "database" in answer.text
     server.start()
-    until(lambda: status(service, first) == "available", 30)
+    until(lambda: status(service, first) == "available", 60)
     second = volume(service)
     until(lambda: status(service, second) == "available", 60)
     assert service.process is not None and service.process.poll() is None

@@ -22,7 +22,7 @@ import pytest
 from brickyard.db import database, flows, migrate, tokens
 
 pytestmark = pytest.mark.slow
-READY_S = 30.0  # a bound for a busy machine; the benchmark holds the real one
+READY_S = 60.0  # a bound for a busy machine; the benchmark holds the real one
 
 
 def free_port() -> int:
@@ -53,10 +53,12 @@ class Service:
     def end(self, signum: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(signum)
-        return self.process.wait(30)
+        return self.process.wait(READY_S)
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.err.read_text().splitlines()]
+        """What is whole by now: the service may be writing the last line at this moment."""
+        whole, _, _ = self.err.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def until(true: Callable[[], object], timeout_s: float) -> None:
@@ -77,7 +79,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_it_serves_and_says_where_and_how(service: Service) -> None:
     service.start()
-    assert httpx.get(f"{service.url}/v3/volumes").json() == {"volumes": []}
+    assert httpx.get(f"{service.url}/v3/volumes", timeout=READY_S).json() == {"volumes": []}
     said = service.out.read_text()
     for words in (service.url, str(service.state), "token", "openstack --os-auth-type none"):
         assert words in said
@@ -94,7 +96,7 @@ def test_sigterm_and_sigint_end_it_well_and_it_starts_again(service: Service) ->
 
 def test_every_line_of_the_log_is_json(service: Service) -> None:
     service.start()
-    httpx.get(f"{service.url}/v3/volumes")
+    httpx.get(f"{service.url}/v3/volumes", timeout=READY_S)
     service.end()
     for line in service.log():
         assert {"time", "level", "logger", "message"} <= line.keys()
@@ -105,14 +107,14 @@ def test_a_second_service_in_the_directory_is_refused(service: Service) -> None:
     second = subprocess.run(service.command("serve", "--port", str(free_port())), capture_output=True, text=True)
     assert second.returncode == 1
     assert str(service.process.pid) in second.stderr and "--state-dir" in second.stderr  # type: ignore[union-attr]
-    assert httpx.get(f"{service.url}/v3/volumes").status_code == 200
+    assert httpx.get(f"{service.url}/v3/volumes", timeout=READY_S).status_code == 200
 
 
 def test_a_port_that_is_taken_is_refused(service: Service, tmp_path: Path) -> None:
     service.start()
     other = ["--state-dir", str(tmp_path / "other"), "--port", str(service.port)]
     second = subprocess.run(
-        [sys.executable, "-m", "brickyard", "serve", *other], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "brickyard", "serve", *other], capture_output=True, text=True, timeout=READY_S
     )
     assert second.returncode == 1
     assert "--port" in second.stderr and str(service.port) in second.stderr
@@ -158,7 +160,7 @@ def test_after_kill_9_it_starts_again_and_takes_up_the_flows(service: Service) -
             row = flows.find(tx, id)
         return row is None or row.status not in flows.OPEN or row.owner != "a conductor that is dead"
 
-    until(is_taken_up, 10)
+    until(is_taken_up, READY_S)
     db.close()
     assert any("resumed" in line["message"] for line in service.log())
 
@@ -167,7 +169,7 @@ def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
     """Volumes that were asked for just before the kill are there afterwards, and come to an end of their creation."""
     service.start()
     asked = []
-    with contextlib.suppress(httpx.TransportError), httpx.Client() as client:
+    with contextlib.suppress(httpx.TransportError), httpx.Client(timeout=READY_S) as client:
         for _ in range(8):
             answer = client.post(f"{service.url}/v3/volumes", json={"volume": {"size": 1}})
             asked.append(answer.json()["volume"]["id"])
@@ -177,10 +179,11 @@ def test_what_was_acknowledged_survives_kill_9(service: Service) -> None:
 
     def are_over() -> bool:
         for id in asked:
-            statuses[id] = httpx.get(f"{service.url}/v3/volumes/{id}").json()["volume"]["status"]
+            shown = httpx.get(f"{service.url}/v3/volumes/{id}", timeout=READY_S).json()
+            statuses[id] = shown["volume"]["status"]
         return "creating" not in statuses.values()
 
-    until(are_over, 20)
+    until(are_over, READY_S)
     assert set(statuses.values()) == {"available"} and len(statuses) == 8
     files = [file.name for file in (service.state / "bricks" / "local").iterdir() if not file.name.startswith(".")]
     assert sorted(files) == sorted(f"volume-{id}" for id in asked)
@@ -191,11 +194,12 @@ def test_a_pool_that_was_made_through_the_api_is_there_after_a_restart(service: 
     made = httpx.post(
         f"{service.url}/v1/pools",
         json={"host": socket.gethostname(), "name": "extra", "driver": "qcow2", "path": str(tmp_path / "extra")},
+        timeout=READY_S,
     )
     assert made.status_code == 201, made.text
     service.end()
     service.start()
-    pool = httpx.get(f"{service.url}/v1/pools/{made.json()['id']}").json()
+    pool = httpx.get(f"{service.url}/v1/pools/{made.json()['id']}", timeout=READY_S).json()
     assert (pool["up"], pool["from_api"], pool["driver"], pool["path"]) == (
         True,
         True,
@@ -203,7 +207,7 @@ def test_a_pool_that_was_made_through_the_api_is_there_after_a_restart(service: 
         str(tmp_path / "extra"),
     )
     twice = {"host": socket.gethostname(), "name": "other", "driver": "raw", "path": str(tmp_path / "extra")}
-    assert httpx.post(f"{service.url}/v1/pools", json=twice).status_code in (400, 409)
+    assert httpx.post(f"{service.url}/v1/pools", json=twice, timeout=READY_S).status_code in (400, 409)
 
 
 def test_requests_that_run_are_answered_before_it_ends(service: Service) -> None:
@@ -215,20 +219,20 @@ def test_requests_that_run_are_answered_before_it_ends(service: Service) -> None
             while True:
                 answers.append(client.get(f"{service.url}/v3/volumes/detail").status_code)
 
-    with httpx.Client(timeout=30) as client:
+    with httpx.Client(timeout=READY_S) as client:
         threads = [threading.Thread(target=ask, args=(client,)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        until(lambda: len(answers) > 40, 20)
+        until(lambda: len(answers) > 40, READY_S)
         assert service.end() == 0
         for thread in threads:
-            thread.join(30)
+            thread.join(READY_S)
     assert set(answers) == {200}
 
 
 def test_a_connection_outlives_a_body_that_nobody_looked_at(service: Service) -> None:
     service.start()
-    with httpx.Client(base_url=service.url, timeout=10) as client:
+    with httpx.Client(base_url=service.url, timeout=READY_S) as client:
         for _ in range(200):  # without reading it, about one of twelve of this size was cut off
             assert client.request("DELETE", f"/v3/volumes/{uuid.uuid4()}", content=bytes(60000)).status_code == 404
         assert client.post("/v3/nowhere", content=bytes(200000)).status_code == 404
@@ -243,7 +247,8 @@ def test_tokens_are_made_listed_and_revoked_beside_a_running_service(service: Se
         return subprocess.run(service.command(*arguments), capture_output=True, text=True, check=True).stdout.strip()
 
     def status(token: str) -> int:
-        return httpx.get(f"{service.url}/v3/volumes", headers={"X-Auth-Token": token}).status_code
+        headers = {"X-Auth-Token": token}
+        return httpx.get(f"{service.url}/v3/volumes", headers=headers, timeout=READY_S).status_code
 
     token = run("token", "create", "--user", "u", "--project", "p", "--role", "member", "--expires", "1d")
     assert (status(token), status("wrong")) == (200, 401)

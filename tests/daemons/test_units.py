@@ -107,7 +107,7 @@ def test_the_command_of_the_unit_says_when_it_answers_and_when_it_ends(tmp_path:
     try:
         ready = manager.recv(4096).decode().splitlines()
         assert ready == ["READY=1", f"STATUS=answers on http://127.0.0.1:{port}"]
-        assert httpx.get(f"http://127.0.0.1:{port}/healthcheck").text == "OK"
+        assert httpx.get(f"http://127.0.0.1:{port}/healthcheck", timeout=60).text == "OK"
         assert (tmp_path / "state" / "brickyard.db").exists()
         process.send_signal(signal.SIGTERM)
         assert manager.recv(4096) == b"STOPPING=1"

@@ -54,7 +54,7 @@ def test_both_sides_of_a_deadlock_come_to_their_end(db: Database) -> None:
             with db.begin() as tx:
                 bump(tx, first)
                 if len(runs) <= 2:
-                    meet.wait(10)
+                    meet.wait(60)
                 bump(tx, second)
 
         db.repeating(work)

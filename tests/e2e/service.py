@@ -59,7 +59,7 @@ class Service:
         command += ["--state-dir", str(self.state), "--config-file", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self._answers, "the service answers", 30)
+        until(self._answers, "the service answers")
 
     def _answers(self) -> bool:
         assert self.process is not None and self.process.poll() is None, (self.directory / "log").read_text()
@@ -71,7 +71,7 @@ class Service:
     def kill(self, signum: int = signal.SIGKILL) -> int:
         assert self.process is not None
         self.process.send_signal(signum)
-        return self.process.wait(30)
+        return self.process.wait(WAIT_S)
 
     def get(self, path: str) -> Any:
         return self.http.get(path).raise_for_status().json()

@@ -70,7 +70,7 @@ def test_guests_are_paused_before_the_pool_is_full_and_go_on_when_there_is_room(
     until(lambda: "brickyard: ready" in full.console(id), "the guest is ready")
 
     disk.fill(96)
-    until(lambda: guest(full, id) == ("paused", ("pool thin",)), "the guest is paused", 15)
+    until(lambda: guest(full, id) == ("paused", ("pool thin",)), "the guest is paused", 60)
     until(lambda: full.instance(id)["paused_reason"], "the service knows why")
     until(lambda: pool(full)["stage"] == "paused", "the pool is known to be full")
     shown = told(full, "instance", "show", id)
@@ -95,7 +95,7 @@ def test_guests_are_paused_before_the_pool_is_full_and_go_on_when_there_is_room(
 
     (disk.path / "last").unlink()
     disk.fill(50)
-    until(lambda: guest(full, id) == ("running", ()), "the guest goes on", 20)
+    until(lambda: guest(full, id) == ("running", ()), "the guest goes on", 60)
     console = until(lambda: f"disk {spare[:20]} wrote" in (c := full.console(id)) and c, "the guest writes")
     assert "I/O error" not in console
     until(lambda: full.instance(id)["paused_reason"] is None, "the service knows")
@@ -112,9 +112,9 @@ def test_guests_are_paused_while_the_database_is_away(full: Service, disk: small
     try:
         away.execute("BEGIN EXCLUSIVE")
         disk.fill(96)
-        until(lambda: guest(full, id) == ("paused", ("pool thin",)), "the guest is paused", 15)
+        until(lambda: guest(full, id) == ("paused", ("pool thin",)), "the guest is paused", 60)
         disk.fill(50)
-        until(lambda: guest(full, id) == ("running", ()), "the guest goes on", 20)
+        until(lambda: guest(full, id) == ("running", ()), "the guest goes on", 60)
     finally:
         away.close()
 
@@ -126,7 +126,7 @@ def test_a_guest_that_is_faster_than_the_watch_waits_for_room(full: Service, dis
     disk.fill_up()
     id = full.boot("writer", volumes=[volume])
     assert full.settled(id)["status"] == "active"
-    until(lambda: "pool thin" in guest(full, id)[1], "the guest is paused", 15)
+    until(lambda: "pool thin" in guest(full, id)[1], "the guest is paused", 60)
     assert "brickyard: ready" not in full.console(id)
     (disk.path / "last").unlink()
     console = until(lambda: "brickyard: ready" in (c := full.console(id)) and c, "the guest is ready")

@@ -134,7 +134,7 @@ class Slow:
 
     def begin(self) -> Any:
         self.asked.set()
-        self.begins.wait(30)
+        self.begins.wait(60)
         return self.site.db.begin()
 
 
@@ -145,7 +145,7 @@ def test_a_write_that_is_late_does_not_come_after_the_end_of_its_step(site: Any)
     def copy(run: Run) -> None:
         run.progress("volume-1")(1, 4)
         writer.start()
-        assert slow.asked.wait(30)
+        assert slow.asked.wait(60)
         threading.Timer(0.3, slow.begins.set).start()
 
     _, status = run(site, copy, progressed=lambda run, tx, percent: shown.append((percent, run.step)))

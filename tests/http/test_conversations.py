@@ -113,7 +113,7 @@ def empty(send: Send) -> None:
     for id in ids("groups", "groups"):
         for kept in ids("group_snapshots", "group_snapshots"):
             send("DELETE", f"/v3/group_snapshots/{kept}", headers=headers, json=None, body=None)
-        for _ in range(200):
+        for _ in range(1200):
             everything = {"delete": {"delete-volumes": True}}
             action = f"/v3/groups/{id}/action"
             if send("POST", action, headers=headers, json=everything, body=None).status == 404:
@@ -127,7 +127,7 @@ def empty(send: Send) -> None:
             if gone.status == 400 and collection == "volumes":  # a status that it was given by hand
                 action = f"/v3/volumes/{id}/action"
                 send("POST", action, headers=headers, json={"os-force_delete": {}}, body=None)
-        for _ in range(200):
+        for _ in range(1200):
             if not ids(collection, collection):
                 break
             time.sleep(0.05)

@@ -36,7 +36,7 @@ def at_once(*asks: Ask) -> list[Any]:
     answers: list[Any] = [None] * len(asks)
 
     def run(n: int) -> None:
-        gate.wait(10)
+        gate.wait(60)
         answers[n] = asks[n]()
 
     threads = [threading.Thread(target=run, args=(n,)) for n in range(len(asks))]
@@ -83,7 +83,7 @@ class World:
             if not running:
                 return
             for flow in running:
-                assert self.site.waker.wait(flow.id, 20) is not None, f"{flow.name} does not end"
+                assert self.site.waker.wait(flow.id, 60) is not None, f"{flow.name} does not end"
         raise AssertionError("flows go on for ever")
 
     def check(self) -> None:

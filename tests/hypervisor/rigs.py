@@ -86,7 +86,7 @@ def qemu_rig(directory: Path, image: Path) -> Iterator[Rig]:
         pid = next(found.pid for found in first.list() if found.id == id)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while any(found.pid for found in first.list() if found.id == id):
             assert time.monotonic() < deadline, f"process {pid} outlives SIGKILL"
             time.sleep(0.01)

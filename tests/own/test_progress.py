@@ -20,7 +20,7 @@ from brickyard.service import flows
 
 CHUNKS = 4
 DATA_BYTES = CHUNKS * steps.COPY_BYTES
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Gate:

@@ -171,8 +171,8 @@ def test_what_the_cloud_layer_does(sdk: Any, volume: Any) -> None:
 
 def test_a_volume_is_made_from_an_image(storage: Any, service: Any) -> None:
     own = service.endpoint.replace("/v3", "/v1")
-    image = httpx.post(f"{own}/images", json={"name": "disk", "kind": "disk", "format": "raw"}).json()
-    sent = httpx.put(f"{own}/images/{image['id']}/files/disk", content=b"brick" * 100_000)
+    image = httpx.post(f"{own}/images", json={"name": "disk", "kind": "disk", "format": "raw"}, timeout=60).json()
+    sent = httpx.put(f"{own}/images/{image['id']}/files/disk", content=b"brick" * 100_000, timeout=60)
     assert sent.status_code < 300, sent.text
     made = storage.create_volume(name="imaged", size=1, image_id=image["id"])
     shown = becomes(storage.get_volume, made, "available")
@@ -180,4 +180,4 @@ def test_a_volume_is_made_from_an_image(storage: Any, service: Any) -> None:
     assert shown.volume_image_metadata["image_id"] == image["id"]
     storage.delete_volume(made)
     storage.wait_for_delete(made, interval=0.1, wait=WAIT_S)
-    assert httpx.delete(f"{own}/images/{image['id']}").status_code < 300
+    assert httpx.delete(f"{own}/images/{image['id']}", timeout=60).status_code < 300
