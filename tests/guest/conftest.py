@@ -89,6 +89,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    remote = config.stash.get(REMOTE, None)
+    if remote is not None and remote.notes:
+        terminalreporter.section("guests")
+        for note in remote.notes:
+            terminalreporter.line(note)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if remote := config.stash.get(REMOTE, None):
         remote.stop()

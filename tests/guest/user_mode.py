@@ -1,8 +1,12 @@
 """The guest's root under a kernel that is an ordinary process (User Mode Linux), for long runs without KVM.
 
 An emulated guest translates every instruction; here programs run on the processor itself, and only their system calls
-are caught. It is Debian's own kernel 6.1 with the same device-mapper, XFS
-and ext4, but it has one processor, no PCI and no serials of disks, so what needs those runs in the emulated guest only.
+are caught. It is Debian's own kernel 6.1 with the same device-mapper, XFS and ext4, but it has one processor and no
+PCI, so what needs those runs in the emulated guest only.
+
+Such a kernel can lose the signal of its timer: one that comes while the handler of the last one is at work is forgotten
+(`unblock_signals`), and as each timer is set by the one before, time in the guest then stands still for ever. One more
+signal than was asked for does no harm, so the guest gets one each second. Should it stand still for all that, it ends.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +29,8 @@ import build
 PACKAGE = "user-mode-linux"
 MODULES = "loop dm_mod dm_log_writes dm_snapshot dm_thin_pool dm_raid"
 ROOM_BYTES = 8 * 1024**3
+BEAT_S = 1.0
+STILL_S = 300.0  # a guest that is alive says so every five seconds; its boot has as long
 
 # The first program of all: it stands in a directory of this machine, and goes on in the guest's root.
 FIRST = """\
@@ -51,8 +58,9 @@ mkdir -p /run/udev/rules.d
 cp /mnt/60-ubd.rules /run/udev/rules.d
 /lib/systemd/systemd-udevd --daemon
 modprobe -a {wanted}
-udevadm trigger --action=add
+udevadm trigger --action=add --subsystem-match=block
 udevadm settle --timeout=60
+while sleep 5; do : >/mnt/alive; done </dev/null >/dev/null 2>&1 &
 cd {project}
 stty -F /dev/tty0 -opost
 env {command} </dev/null >/dev/tty0 2>&1
@@ -92,8 +100,11 @@ def kernel() -> Path:
 class Guest:
     """One run of a command: it boots, runs, ends. Its memory and its disks are files, which nobody needs afterwards."""
 
-    def __init__(self, *, disks: int = 4, disk_mib: int = 1024, memory_mib: int = 1536) -> None:
+    def __init__(
+        self, *, disks: int = 4, disk_mib: int = 1024, memory_mib: int = 1536, processor: int | None = None
+    ) -> None:
         self.disks, self.disk_mib, self.memory_mib = disks, disk_mib, memory_mib
+        self.processor = processor  # the only one of this machine that it runs on, counted round; None: any
         self.process: subprocess.Popen[str] | None = None
 
     def run(
@@ -108,20 +119,46 @@ class Guest:
                 kernel_argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 env=environ, text=True, errors="replace", start_new_session=True,
             )  # fmt: skip
+            if self.processor is not None:
+                # Kernel and program run in turns; to wake each other on another processor costs more than the turn.
+                usable = sorted(os.sched_getaffinity(0))
+                os.sched_setaffinity(self.process.pid, {usable[self.processor % len(usable)]})
             late = threading.Timer(timeout_s, self.stop)
             late.start()
+            awake, over = threading.Event(), threading.Event()
+            heart = threading.Thread(target=self._beat, args=(room, awake, over, out), daemon=True)
+            heart.start()
             try:
                 assert self.process.stdout is not None
                 for line in self.process.stdout:
+                    awake.set()  # what has a console has a timer as well; before, its signal would end the kernel
                     out(line)
-                self.process.wait()
             finally:
+                over.set()
                 late.cancel()
+                heart.join()  # the process id may be another's after the wait
                 self.stop()
+                self.process.wait()
             with contextlib.suppress(OSError, ValueError):
                 return int((room / "status").read_text())
         out("guest: it ended while the command ran\n")
         return 1
+
+    def _beat(self, room: Path, awake: threading.Event, over: threading.Event, out: Callable[[str], object]) -> None:
+        """Make up for signals that got lost, until it is over; end a guest in which time stands still."""
+        assert self.process is not None
+        seen, since = 0.0, time.monotonic()
+        while not over.wait(BEAT_S):
+            if awake.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.process.pid, signal.SIGALRM)
+            with contextlib.suppress(FileNotFoundError):
+                if (now := (room / "alive").stat().st_mtime) != seen:
+                    seen, since = now, time.monotonic()
+            if time.monotonic() - since > STILL_S:
+                out(f"guest: it stood still for {STILL_S:.0f} s and was ended\n")
+                self.stop()
+                return
 
     def stop(self) -> None:
         if self.process is not None:
