@@ -133,6 +133,7 @@ def _service(read: Files) -> settings.Service:
         cors=_cors(read),
         proxy_headers=read.value("oslo_middleware", "enable_proxy_headers_parsing"),
         compute=settings.Compute(*(read.value("nova", name) for name in ("interface", "region_name", "cafile"))),
+        glance=_glance(read, strategy),
         no_snapshot_gb_quota=default("no_snapshot_gb_quota"),
         enable_force_upload=default("enable_force_upload"),
         quotas={name: default(options.quota_option(name)) for name in settings.QUOTAS},
@@ -146,6 +147,37 @@ def _service(read: Files) -> settings.Service:
         flow_lease_s=default("flow_lease"),
         receipt_retention_days=default("receipt_retention_days"),
         image_max_bytes=default("image_max_gigabytes") * GIB,
+    )
+
+
+def _glance(read: Files, strategy: str) -> settings.Glance | None:
+    def default(name: str) -> Any:
+        return read.value("DEFAULT", name)
+
+    servers = tuple(default("glance_api_servers") or ())
+    if (default("image_service") or ("glance" if servers else "own")) == "own":
+        return None
+    if strategy != "keystone":
+        said = f"image_service is glance, which needs auth_strategy = keystone, and that is {strategy}"
+        read.wrong("DEFAULT", said, name="image_service")
+    for url in servers:
+        if not url.startswith(("http://", "https://")):
+            said = f"glance_api_servers has {url!r}; allowed: http://host:port or https://host:port"
+            read.wrong("DEFAULT", said, name="glance_api_servers")
+    kind, _, interface = default("glance_catalog_info").rpartition(":")
+    if kind.partition(":")[0] != "image" or interface not in ("publicURL", "internalURL", "adminURL"):
+        said = (
+            f"glance_catalog_info is {default('glance_catalog_info')!r}; allowed: image:name:publicURL, or internalURL"
+        )
+        read.wrong("DEFAULT", said, name="glance_catalog_info")
+    return settings.Glance(
+        servers=servers,
+        interface=interface.removesuffix("URL"),
+        region=default("os_region_name"),
+        ca_file=default("glance_ca_certificates_file"),
+        insecure=default("glance_api_insecure"),
+        retries=default("glance_num_retries"),
+        timeout_s=default("glance_request_timeout"),
     )
 
 

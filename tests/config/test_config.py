@@ -163,6 +163,8 @@ def test_the_table_has_the_options_that_the_driver_takes(driver: str) -> None:
     assert sorted(caught.value.facts["allowed"].split(", ")) == sorted(options.of_driver(driver))
 
 
+CLOUD = "[keystone_authtoken]\nauth_url = http://k\n[DEFAULT]\nauth_strategy = keystone\n"
+
 # mistakes --------------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +200,9 @@ def test_the_table_has_the_options_that_the_driver_takes(driver: str) -> None:
         ("[DEFAULT]\nservice_down_time = 5\n", ["service_down_time", "report_interval"]),
         ("[database]\nconnection = mysql://u:secret@h/x\n", ["connection", "mysql", "sqlite:////absolute/path"]),
         ("[DEFAULT]\nauth_strategy = keystone\n", ["[keystone_authtoken]", "auth_url is missing"]),
+        ("[DEFAULT]\nglance_api_servers = http://h:9292\n", ["image_service", "auth_strategy = keystone"]),
+        (CLOUD + "glance_api_servers = file:///x\n", ["glance_api_servers", "https://host:port"]),
+        (CLOUD + "image_service = glance\nglance_catalog_info = x\n", ["image:name:publicURL"]),
         ("[cors]\nallowed_origin = dashboard.example\n", ["[cors] allowed_origin", "https://host:port"]),
         ("[keystone_authtoken]\ninsecure = perhaps\n", ["[keystone_authtoken] insecure", "true or false"]),
         ("[oslo_policy]\npolicy_file = /no/such/file\n", ["policy_file", "/no/such/file"]),

@@ -1,6 +1,6 @@
 """The identity service of a cloud, for real, with projects and users; and a compute service that says what it is told.
 
-Keystone is installed from its own lock by `scripts/openstack`, and runs on loopback with SQLite.
+Keystone and Glance are installed from a lock of their own by `scripts/openstack`, and run on loopback with SQLite.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from keystoneclient.v3 import client
 
 ROOT = Path(__file__).parents[2]
 SERVE = Path(__file__).with_name("serve_keystone.py")
+SERVE_IMAGES = Path(__file__).with_name("serve_glance.py")
 PASSWORD = "secret"
 READY_S = 120
 CONFIG = """
@@ -31,6 +32,8 @@ password = secret
 user_domain_id = default
 project_name = service
 project_domain_id = default
+[DEFAULT]
+image_service = glance
 [nova]
 region_name = RegionOne
 """
@@ -76,6 +79,7 @@ class Cloud:
     log: Path
     process: subprocess.Popen[bytes]
     nova: Nova
+    image: str = ""  # URL of its image service
     projects: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, str] = field(default_factory=dict)
     users: dict[str, tuple[str, str | None]] = field(default_factory=dict)  # name → roles, project
@@ -111,8 +115,10 @@ class Cloud:
         """How often somebody asked Keystone whether a token is valid."""
         return self.log.read_text().count("GET /v3/auth/tokens")
 
-    def populate(self, endpoint: str) -> None:
-        """Projects, a user for each role, and the catalog: this service at `endpoint`, under both names of its type."""
+    def populate(self, endpoint: str, image: str) -> None:
+        """Projects, a user for each role, and the catalog: this service at `endpoint`, under both names of its type,
+        and an image service."""
+        self.image = image
         keystone = self.admin()
         roles = {role.name: role for role in keystone.roles.list()}
         for name in ("blue", "red", "service"):
@@ -124,7 +130,8 @@ class Cloud:
             "boss": ("admin", "red"),
             "root": ("admin", None),
             "eye": ("reader", None),
-            "brickyard": ("service", "service"),
+            "brickyard": ("admin service", "service"),
+            "glance": ("service", "service"),
             "nova": ("admin service", "service"),
         }
         for name, (role, project) in people.items():
@@ -137,6 +144,7 @@ class Cloud:
             ("block-storage", endpoint),
             ("volumev3", f"{endpoint}/$(project_id)s"),
             ("compute", self.nova.url),
+            ("image", image),
         ):
             service = keystone.services.create(f"the {kind}", type=kind)
             keystone.endpoints.create(service, url, interface="public", region="RegionOne")
@@ -145,7 +153,7 @@ class Cloud:
 @contextlib.contextmanager
 def running(directory: Path, port: int, ready: Callable[[int], bool], wait: Callable[..., None]) -> Iterator[Cloud]:
     """A Keystone on `port`, empty but for its administrator."""
-    python = subprocess.run([ROOT / "scripts" / "openstack", "keystone"], stdout=subprocess.PIPE, text=True, check=True)
+    python = subprocess.run([ROOT / "scripts" / "openstack"], stdout=subprocess.PIPE, text=True, check=True)
     log = directory / "keystone.out"
     with log.open("wb") as out:
         command = [python.stdout.strip(), str(SERVE), str(directory / "keystone"), str(port)]
@@ -157,5 +165,25 @@ def running(directory: Path, port: int, ready: Callable[[int], bool], wait: Call
         yield Cloud(f"http://127.0.0.1:{port}/v3", log, process, nova)
     finally:
         nova.close()
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def imaging(
+    directory: Path, keystone: Cloud, ready: Callable[[int], bool], wait: Callable[..., None]
+) -> Iterator[None]:
+    """The Glance of a catalog, whose images lie in `directory`/images."""
+    port = int(keystone.image.rpartition(":")[2])
+    python = subprocess.run([ROOT / "scripts" / "openstack"], stdout=subprocess.PIPE, text=True, check=True)
+    log = directory / "glance.out"
+    with log.open("wb") as out:
+        command = [python.stdout.strip(), str(SERVE_IMAGES), str(directory), str(port), keystone.url]
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        wait(lambda: process.poll() is not None or ready(port), READY_S)
+        assert process.poll() is None, log.read_text()
+        yield
+    finally:
         process.terminate()
         process.wait(30)

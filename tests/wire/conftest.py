@@ -109,13 +109,24 @@ def token_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
 
 @pytest.fixture(scope="session")
 def keystone_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, cloud.Cloud]]:
-    """A service that asks a Keystone, which has it in its catalog."""
+    """A service that asks a Keystone, which has it in its catalog; and a Glance, which is started for who needs it."""
     directory = tmp_path_factory.mktemp("keystone")
     with cloud.running(directory, free_port(), answers, until) as keystone:
         port = free_port()
-        keystone.populate(f"http://127.0.0.1:{port}/v3")
+        keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{free_port()}")
         with serving(directory, "keystone", cloud.CONFIG.format(url=keystone.url), port) as one:
             yield one, keystone
+
+
+@pytest.fixture(scope="session")
+def glance_service(
+    keystone_service: tuple[Service, cloud.Cloud], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, cloud.Cloud, Path]]:
+    """The same with its Glance, and the directory of that."""
+    directory = tmp_path_factory.mktemp("glance")
+    service, keystone = keystone_service
+    with cloud.imaging(directory, keystone, answers, until):
+        yield service, keystone, directory
 
 
 class OpenStack:

@@ -1,4 +1,4 @@
-"""A Keystone on loopback, run by the Python that `scripts/openstack keystone` prints: serve_keystone.py DIRECTORY PORT
+"""A Keystone on loopback, run by the Python that `scripts/openstack` prints: serve_keystone.py DIRECTORY PORT
 
 Everything is made in the one process, for each start of keystone-manage costs seconds: tables, keys, and an
 administrator (admin, password `secret`, project admin). It is ready when the port answers.

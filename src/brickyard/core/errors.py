@@ -178,6 +178,10 @@ class Unavailable(BrickyardError):
     status = 503
 
 
+class ImageServiceUnavailable(Unavailable):
+    """The image service of the cloud does not answer; try again when it does."""
+
+
 class Unreachable(Unavailable):
     """The host of this resource does not answer; it is asked again when it does."""
 

@@ -126,6 +126,19 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """How the image service is reached: at `servers`, or else where the catalog says."""
+
+    servers: tuple[str, ...] = ()  # the first is used
+    interface: str = "public"
+    region: str | None = None  # None: the first one
+    ca_file: str | None = None
+    insecure: bool = False
+    retries: int = 3
+    timeout_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What the API and the conductor need to know."""
 
@@ -138,6 +151,7 @@ class Service:
     auth_strategy: str = "none"  # none | token | keystone
     keystone: Mapping[str, Any] = field(default_factory=dict, repr=False)  # options of keystonemiddleware, by name
     compute: Compute = Compute()
+    glance: Glance | None = None  # None: the images are our own
     cors: Cors = Cors()
     proxy_headers: bool = False  # whether a proxy in front is believed what it says of a request
     no_snapshot_gb_quota: bool = False

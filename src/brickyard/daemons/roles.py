@@ -134,4 +134,6 @@ def _world(
     picture.refresh()
     interval_s = settings.service.report_interval_s
     nodes = recorder.Agents(db, picture, agents, interval_s, records=on_wake is not None, on_wake=on_wake)
-    return nodes, world.World(db, Directory({}, nodes), picture, settings.service, settings.state_dir / "images")
+    images = settings.state_dir / "images"
+    asked = serve.image_service(settings.service)
+    return nodes, world.World(db, Directory({}, nodes), picture, settings.service, images, asked)

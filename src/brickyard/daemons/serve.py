@@ -14,6 +14,7 @@ from brickyard.core.settings import Service, Settings
 from brickyard.daemons import logs, notify, own_node, state_dir
 from brickyard.db import alone, database, flows, migrate
 from brickyard.db.database import Database
+from brickyard.glance import Glance
 from brickyard.nodes import local
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
     picture.refresh()
     agents = _agents(settings, db, picture)
     directory = Directory(nodes, agents)
-    everything = world.World(db, directory, picture, service, settings.state_dir / "images")
+    everything = world.World(db, directory, picture, service, settings.state_dir / "images", image_service(service))
     worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
 
     def ready() -> None:
@@ -96,6 +97,10 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
         if agents:
             agents.stop()
         worker.stop()
+
+
+def image_service(service: Service) -> Glance | None:
+    return Glance(service.glance, service.keystone) if service.glance is not None else None
 
 
 def policy_of(service: Service) -> Policy:

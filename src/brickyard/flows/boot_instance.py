@@ -24,8 +24,9 @@ from brickyard.core.states import A
 from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine, places, wiping
-from brickyard.flows.create_volume import create_brick, disk_image, elsewhere, record_place, to_ask
+from brickyard.flows.create_volume import create_brick, elsewhere, record_place, to_ask
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.image_files import disk_image
 from brickyard.nodes import verbs
 
 LOG = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from typing import Any
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, groups, hosts, images, messages, store, volumes
+from brickyard.db import claims, groups, hosts, messages, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import engine, places, wiping
+from brickyard.flows import engine, image_files, places, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.nodes import verbs
 
@@ -77,6 +77,7 @@ def make(run: Run) -> None:
 
 
 def unmake(run: Run) -> None:
+    image_files.discard(run, run.params["volume_id"])
     wiping.erase(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
 
 
@@ -119,6 +120,8 @@ def why(error: errors.BrickyardError) -> tuple[str, str]:
         return "schedule", "no_host"
     if isinstance(error, errors.UnsafeImage):
         return "copy_image", "image_unacceptable"
+    if isinstance(error, errors.ImageServiceUnavailable):
+        return "copy_image", "unknown"
     if isinstance(error, errors.DamagedBackup):
         return "backup_restore", "restore_failed"
     return "create", "create_failed"
@@ -126,7 +129,9 @@ def why(error: errors.BrickyardError) -> tuple[str, str]:
 
 def elsewhere(error: errors.BrickyardError) -> bool:
     """Whether another place may do what this one could not: not when the request itself is at fault."""
-    alike = errors.Invalid | errors.NoValidHost | errors.NotFound | errors.DamagedBackup
+    alike = (
+        errors.Invalid | errors.NoValidHost | errors.NotFound | errors.DamagedBackup | errors.ImageServiceUnavailable
+    )
     return not isinstance(error, alike)
 
 
@@ -186,7 +191,8 @@ def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dic
     if source is None:
         node.create_brick(at.backend, label, size_bytes, progress)
     elif source["kind"] == "image":
-        node.import_brick(at.backend, disk_image(run, source["id"]), label, size_bytes, progress)
+        with image_files.opened(run, source["id"], source.get("facts"), volume_id) as image:
+            node.import_brick(at.backend, image, label, size_bytes, progress)
     elif source["kind"] == "backup":
         where = Where(source["container"], source["id"])
         node.create_brick(at.backend, label, size_bytes)
@@ -196,15 +202,6 @@ def create_brick(run: Run, pool: str, volume_id: str, size_gib: int, source: dic
         serial = source["id"] if source["kind"] == "volume" else None
         origin = name_of(Kind(source["kind"]), source["id"])
         node.clone_brick(at.backend, origin, label, size_bytes, serial, progress)
-
-
-def disk_image(run: Run, image_id: str) -> verbs.Image:
-    """The file of a disk image, for a node."""
-    with run.world.db.read() as tx:
-        found = images.find(tx, image_id)
-    if not found or found[0].kind != "disk" or found[0].status != "active":
-        raise errors.Invalid(f"Image {image_id} is no active disk image.", field="imageRef")
-    return verbs.Image(str(run.world.images / found[0].files["disk"]), found[0].format)
 
 
 # definition --------------------------------------------------------------------------------------------------------

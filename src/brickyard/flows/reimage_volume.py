@@ -13,14 +13,23 @@ from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import messages, store
 from brickyard.db.database import Tx
-from brickyard.flows import create_volume, engine
+from brickyard.flows import engine, image_files
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, volume_id: str, pool: str, image_id: str, image_metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {"volume_id": volume_id, "pool": pool, "image_id": image_id, "image_metadata": dict(image_metadata)}
+def params(
+    *, volume_id: str, pool: str, image_id: str, image_metadata: Mapping[str, Any], facts: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """`facts`: of an image of the cloud's image service; None: it is our own."""
+    return {
+        "volume_id": volume_id,
+        "pool": pool,
+        "image_id": image_id,
+        "image_metadata": dict(image_metadata),
+        "facts": facts,
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -29,9 +38,18 @@ def params(*, volume_id: str, pool: str, image_id: str, image_metadata: Mapping[
 def write(run: Run) -> None:
     p = run.params
     at, name = pools.parse(p["pool"]), name_of(Kind.VOLUME, p["volume_id"])
-    image = create_volume.disk_image(run, p["image_id"])
+    if p.get("facts") is not None:  # which takes its place among what takes long itself
+        with image_files.opened(run, p["image_id"], p["facts"], p["volume_id"]) as image:
+            run.world.nodes[at.host].rewrite_brick(at.backend, name, image, run.progress(name))
+        return
+    image = image_files.disk_image(run, p["image_id"])
     with run.world.long.entered(run.world.settings.conductor_threads):
         run.world.nodes[at.host].rewrite_brick(at.backend, name, image, run.progress(name))
+
+
+def unwrite(run: Run) -> None:
+    """The volume stays as it is; what was fetched goes."""
+    image_files.discard(run, run.params["volume_id"])
 
 
 def show(run: Run, tx: Tx) -> None:
@@ -59,7 +77,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "reimage_volume",
     (
-        Act("write", do=write, undo=engine.nothing),
+        Act("write", do=write, undo=unwrite),
         Commit("show", do=show, undo=engine.nothing_in),
     ),
     failed=failed,

@@ -1,13 +1,15 @@
 """Make an image of a volume.
 
+image      nothing: the request has made its record                          undo: delete that
 claim      claim room for a snapshot of our own, if the volume is in use     undo: give it back
 snapshot   take that snapshot; a guest is paused                             undo: wipe and delete it
 write      the node writes the content as a file beside the image store      undo: remove it
-store      look at the file as at one from outside, and keep it              undo: forget and remove it
+store      look at the file as at one from outside, and keep it, or hand it   undo: forget and remove it
+           to the image service
 drop       wipe and delete that snapshot                                     undo: none
 show       the image is active, and the volume what it was before
 
-The row of the image is there since the request, and gone when this fails.
+The record of the image is there since the request, and gone when this fails.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import images, messages, store
 from brickyard.db.database import Tx
-from brickyard.flows import engine, image_store, own_snapshot
+from brickyard.flows import engine, image_files, image_store, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.own_snapshot import OwnSnapshot
 from brickyard.nodes import verbs
@@ -38,9 +40,11 @@ def params(
     pool_id: str,
     gib: int,
     owner_id: str,
+    own: bool,
+    protected: bool,
 ) -> dict[str, Any]:
     """`own_snapshot`: the content is kept still by a snapshot that lives as long as this; `owner_id` is the project of
-    the volume."""
+    the volume. `own`: the image is one of ours, and otherwise of the cloud's image service."""
     return {
         "image_id": image_id,
         "format": format,
@@ -50,6 +54,8 @@ def params(
         "pool_id": pool_id,
         "gib": gib,
         "owner_id": owner_id,
+        "own": own,
+        "protected": protected,
     }
 
 
@@ -61,6 +67,12 @@ def _own(run: Run) -> OwnSnapshot | None:
     if not p["own_snapshot"]:
         return None
     return OwnSnapshot(p["image_id"], p["volume_id"], p["pool"], p["pool_id"], p["gib"], p["owner_id"])
+
+
+def unmake(run: Run) -> None:
+    """The request has made it, so that its id can be answered."""
+    if not run.params["own"]:
+        image_files.of(run).delete(run.params["image_id"])
 
 
 def claim(run: Run, tx: Tx) -> None:
@@ -95,6 +107,8 @@ def unwrite(run: Run) -> None:
 
 def keep(run: Run) -> dict[str, Any]:
     p, directory = run.params, run.world.images
+    if not p["own"]:
+        return _give(run)
     with run.world.db.read() as tx:
         [row] = images.find(tx, p["image_id"])
     path = image_store.temporary(directory, p["image_id"])
@@ -109,6 +123,17 @@ def keep(run: Run) -> dict[str, Any]:
             images.update(tx, p["image_id"], files={"disk": sha256}, size_bytes=size_bytes)
 
     image_store.keep(run.world.db, directory, path, sha256, record)
+    return {"size_bytes": size_bytes}
+
+
+def _give(run: Run) -> dict[str, Any]:
+    """Hand the file to the image service."""
+    p = run.params
+    path = image_store.temporary(run.world.images, p["image_id"])
+    size_bytes = _checked(run, str(path)) if path.exists() else None  # it is gone where this ran before
+    with run.world.long.entered(run.world.settings.conductor_threads):
+        image_files.of(run).store(p["image_id"], path, protected=p["protected"])
+    image_store.discard(run.world.images, p["image_id"])
     return {"size_bytes": size_bytes}
 
 
@@ -128,6 +153,8 @@ def _checked(run: Run, path: str) -> int:
 
 
 def unkeep(run: Run) -> None:
+    if not run.params["own"]:
+        return
     directory = run.world.images
     with image_store.locked(image_store.made(directory)):
         with run.world.db.begin() as tx:
@@ -142,7 +169,8 @@ def drop(run: Run) -> None:
 
 def show(run: Run, tx: Tx) -> None:
     p = run.params
-    images.update(tx, p["image_id"], status="active")
+    if p["own"]:
+        images.update(tx, p["image_id"], status="active")
     own_snapshot.unclaim(run, tx, _own(run))
     store.end(tx, "volume", p["volume_id"], "upload", ok=True)
 
@@ -168,6 +196,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "upload_image",
     (
+        Act("image", do=engine.nothing, undo=unmake),
         Commit("claim", do=claim, undo=unclaim),
         Act("snapshot", do=snapshot, undo=unsnapshot),
         Act("write", do=write, undo=unwrite),

@@ -7,7 +7,7 @@ from brickyard.core.states import A, V
 from brickyard.db import store
 from brickyard.db import volumes as rows
 from brickyard.flows import reimage_volume
-from brickyard.service import abilities, volumes, work
+from brickyard.service import abilities, cloud_images, volumes, work
 from brickyard.service.site import Caller, Site
 
 BEING_COPIED = "is the source of a volume or snapshot that is being created; re-image it when that one is available"
@@ -15,6 +15,7 @@ BEING_COPIED = "is the source of a volume or snapshot that is being created; re-
 
 def reimage(site: Site, caller: Caller, id: str, image_id: str, *, reserved: bool) -> None:
     """Begin to write the image over a volume that nobody has; `reserved` allows one that is reserved for a server."""
+    found = cloud_images.look(site, caller, image_id)
     with site.db.begin() as tx:
         store.hold(tx, "volume", id)
         row = volumes.require(tx, caller, id)
@@ -29,7 +30,11 @@ def reimage(site: Site, caller: Caller, id: str, image_id: str, *, reserved: boo
             raise errors.Conflict(f"Volume {id} has {len(attachments)} attachments; to be re-imaged it may have one.")
         if any(status != A.RESERVED for status in attachments):
             raise errors.InvalidState(f"Volume {id} is attached; detach it first.", field="status")
-        image = volumes.from_image(caller, tx, image_id)
+        if found is not None:
+            image = volumes.Origin(**cloud_images.made_of(found, row.size_gib))
+        else:
+            image = volumes.from_image(caller, tx, image_id)
+        assert image.source is not None  # it is an image
         if image.min_gib > row.size_gib:
             raise errors.Invalid(
                 f"Image {image_id} needs {image.min_gib} GiB and volume {id} has {row.size_gib}; extend that first.",
@@ -38,6 +43,10 @@ def reimage(site: Site, caller: Caller, id: str, image_id: str, *, reserved: boo
         alone = rows.not_being_copied(id)
         store.begin(tx, "volume", id, "reimage", where=alone, why=BEING_COPIED, image_id=image_id)
         params = reimage_volume.params(
-            volume_id=id, pool=row.host, image_id=image_id, image_metadata=image.image_metadata
+            volume_id=id,
+            pool=row.host,
+            image_id=image_id,
+            image_metadata=image.image_metadata,
+            facts=image.source.get("facts"),
         )
         work.queue(site, caller, tx, "reimage_volume", params, resource_id=id, project_id=row.project_id)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from brickyard import glance
 from brickyard.brick import images as inspection
-from brickyard.core import errors, sizes
+from brickyard.core import errors, sizes, states
 from brickyard.core.states import V
 from brickyard.db import images, store, types, volumes
 from brickyard.db.database import Row, Tx
@@ -48,30 +49,48 @@ class Begun:
 
 def upload(site: Site, caller: Caller, id: str, new: NewUpload) -> Begun:
     """Begin to make an image of a volume."""
-    _check(new)
+    _check(site, new)
     image_id = str(uuid.uuid4())
+    if site.world.glance is None:
+        return _begin(site, caller, id, new, image_id)
+    with site.db.read() as tx:  # nothing is made for what is refused
+        row = _allowed(site, caller, tx, id, new)
+    site.world.glance.create(
+        glance.Who(caller.token, caller.catalog),
+        {
+            **properties(row.image_metadata),
+            "id": image_id,
+            "name": new.image_name,
+            "disk_format": new.disk_format,
+            "container_format": new.container_format,
+            "visibility": new.visibility,
+        },
+    )
+    try:
+        return _begin(site, caller, id, new, image_id)
+    except BaseException:
+        site.world.glance.delete(image_id)
+        raise
+
+
+def _allowed(site: Site, caller: Caller, tx: Tx, id: str, new: NewUpload) -> Row:
+    """The volume, if the caller may make such an image of it now."""
+    row = require(tx, caller, id)
+    site.policy.check("volume_extension:volume_actions:upload_image", caller, row.project_id)
+    if new.visibility == "public":
+        site.policy.check("volume_extension:volume_actions:upload_public", caller, row.project_id)
+    states.begin(states.VOLUME, "upload", row.status)
+    _check_volume(site, tx, row, new)
+    return row
+
+
+def _begin(site: Site, caller: Caller, id: str, new: NewUpload, image_id: str) -> Begun:
+    own = site.world.glance is None
     with site.db.begin() as tx:
         store.hold(tx, "volume", id)
-        row = require(tx, caller, id)
-        site.policy.check("volume_extension:volume_actions:upload_image", caller, row.project_id)
-        if new.visibility == "public":
-            site.policy.check("volume_extension:volume_actions:upload_public", caller, row.project_id)
-        _check_volume(site, tx, row, new)
-        images.insert(
-            tx,
-            id=image_id,
-            name=new.image_name,
-            project_id=caller.project_id,
-            is_public=new.visibility == "public",
-            protected=new.protected,
-            status=SAVING,
-            kind="disk",
-            format=new.disk_format,
-            virtual_size_bytes=sizes.gib_to_bytes(row.size_gib),
-            min_gib=row.size_gib,
-            files={},
-            properties=properties(row.image_metadata),
-        )
+        row = _allowed(site, caller, tx, id, new)
+        if own:
+            _insert(caller, tx, row, new, image_id)
         store.begin(tx, "volume", id, "upload")
         params = upload_image.params(
             image_id=image_id,
@@ -82,6 +101,8 @@ def upload(site: Site, caller: Caller, id: str, new: NewUpload) -> Begun:
             pool_id=row.pool_id,
             gib=row.size_gib,
             owner_id=row.project_id,
+            own=own,
+            protected=new.protected,
         )
         work.queue(site, caller, tx, "upload_image", params, resource_id=id, project_id=row.project_id)
         after = volumes.find(tx, id)
@@ -89,12 +110,30 @@ def upload(site: Site, caller: Caller, id: str, new: NewUpload) -> Begun:
         return Begun(after, types.find(tx, row.volume_type_id) if row.volume_type_id else None, image_id)
 
 
+def _insert(caller: Caller, tx: Tx, row: Row, new: NewUpload, image_id: str) -> None:
+    images.insert(
+        tx,
+        id=image_id,
+        name=new.image_name,
+        project_id=caller.project_id,
+        is_public=new.visibility == "public",
+        protected=new.protected,
+        status=SAVING,
+        kind="disk",
+        format=new.disk_format,
+        virtual_size_bytes=sizes.gib_to_bytes(row.size_gib),
+        min_gib=row.size_gib,
+        files={},
+        properties=properties(row.image_metadata),
+    )
+
+
 def properties(image_metadata: Mapping[str, Any]) -> dict[str, str]:
     """What an image of a volume has of the image that the volume was made of."""
     return {name: str(value) for name, value in image_metadata.items() if name not in ITS_OWN}
 
 
-def _check(new: NewUpload) -> None:
+def _check(site: Site, new: NewUpload) -> None:
     if new.disk_format not in inspection.FORMATS:
         raise errors.Invalid(
             f"Images are not made in format {new.disk_format}; use: {', '.join(inspection.FORMATS)}.",
@@ -104,7 +143,7 @@ def _check(new: NewUpload) -> None:
         raise errors.Invalid(
             f"Images are not made in a container of format {new.container_format}; use: bare.", field="container_format"
         )
-    if new.visibility not in VISIBILITIES:
+    if site.world.glance is None and new.visibility not in VISIBILITIES:
         raise errors.Invalid(
             f"Images here are not {new.visibility}; use: {' or '.join(VISIBILITIES)}.", field="visibility"
         )

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from brickyard import glance
 from brickyard.core import errors, pools, sizes
 from brickyard.core import quotas as quota_rules
 from brickyard.core.states import B, S, V
 from brickyard.db import backups, hosts, images, instances, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_volume, delete_volume, extend_volume, revert_volume
-from brickyard.service import abilities, backup_services, grouping, quotas, work, zones
+from brickyard.service import abilities, backup_services, cloud_images, grouping, quotas, work, zones
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
 COPIED = "is the source of a volume that is being created; delete it when that one is available"
 BEING_COPIED = "is the source of a volume or snapshot that is being created; extend it when that one is available"
-NEEDS = {
-    "snapshot": ["clones"],
-    "volume": ["clones"],
-    "image": ["imports"],
-    "backup": [],
-}  # what a source needs of a driver
+# what a source needs of a driver
+NEEDS = {"snapshot": ["clones"], "volume": ["clones"], "image": ["imports"], "backup": []}
 SOURCES = ("snapshot_id", "source_volid", "image_id", "backup_id")
 
 
@@ -45,6 +42,7 @@ class NewVolume:
     group_id: str | None = None
     group_is_consistent: bool = False  # it is said to be a consistency group
     backup_id: str | None = None
+    image: glance.Image | None = None  # what the cloud's image service says of image_id
     restores: bool = False  # the backup is being restored to it, which it was not asked to be if it is only named
 
 
@@ -65,6 +63,8 @@ class Origin:
 
 def create(site: Site, caller: Caller, new: NewVolume) -> Row:
     """Insert the volume, `creating`, with its flow."""
+    if image := cloud_images.look(site, caller, new.image_id):
+        new = replace(new, image_id=image.id, image=image)
     with site.db.begin() as tx:
         return create_in(site, caller, tx, new)
 
@@ -283,6 +283,8 @@ def _origin(site: Site, caller: Caller, tx: Tx, new: NewVolume) -> Origin:
             raise errors.InvalidState(f"Source volume {row.id} must be available or in-use, but is {row.status}.")
         abilities.require(tx, row.pool_id, "clones", field="source_volid")
         return _from_volume(row, {"kind": "volume", "id": row.id}, row.size_gib, row.host)
+    if new.image:
+        return Origin(**cloud_images.made_of(new.image, new.size_gib))
     if new.image_id:
         return from_image(caller, tx, new.image_id)
     if new.backup_id:
@@ -349,7 +351,7 @@ def from_image(caller: Caller, tx: Tx, name_or_id: str) -> Origin:
 
 def _type(site: Site, caller: Caller, tx: Tx, new: NewVolume, origin: Origin) -> Row | None:
     """The type: as asked, else the source's, else the default one. None where there is none at all."""
-    row = type_service.for_volume(site, tx, caller, new.volume_type or origin.volume_type_id)
+    row = type_service.for_volume(site, tx, caller, new.volume_type or origin.volume_type_id or origin.image_type)
     if row is not None and origin.volume_type_id and row.id != origin.volume_type_id:
         before = types.find(tx, origin.volume_type_id)
         old = (before.extra_specs if before else {}).get("volume_backend_name")
