@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
+
+# A line for each request of a test that polls would hide, in the report of a failure, what failed.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)

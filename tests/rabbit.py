@@ -142,10 +142,14 @@ class Rabbit:
     def log(self) -> str:
         return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted((self.room / "log").iterdir()))
 
-    def empty(self) -> None:
-        """Delete every queue and exchange of ours."""
+    def queues(self) -> set[str]:
         with self.management() as http:
-            for kind in ("queues", "exchanges"):
+            return {str(found["name"]) for found in http.get("/queues/%2F").raise_for_status().json()}
+
+    def empty(self, *kinds: str) -> None:
+        """Delete every queue and exchange of ours, or only those."""
+        with self.management() as http:
+            for kind in kinds or ("queues", "exchanges"):
                 for found in http.get(f"/{kind}/%2F").raise_for_status().json():
                     if found["name"].startswith("brickyard."):
                         http.delete(f"/{kind}/%2F/{found['name']}")

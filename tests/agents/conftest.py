@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import rabbit
 from tests.agents.rig import Control, Host, Site, until
+
+TOLD = 4000  # characters of each log that the report of a failure shows
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the processes of the site said goes with a failure: it may not come again."""
+    report = yield
+    site: Any = getattr(item, "funcargs", {}).get("site")
+    if report.failed and isinstance(site, Site):
+        for process in site:
+            report.sections.append((f"log of {process.directory.name}", process.log.read_text()[-TOLD:]))
+    return report
 
 
 @pytest.fixture(scope="session")

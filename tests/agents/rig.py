@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 from tests import rabbit
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
 SERVE = """\
 [DEFAULT]
@@ -146,8 +146,12 @@ class Control(Process):
         return str(found["status"]) if found else "gone"
 
     def becomes(self, id: str, status: str) -> None:
-        until(lambda: self.status(id) not in ("creating", "deleting", "extending"), f"{id} is settled")
-        assert self.status(id) == status, (self.get("/v1/flows"), self.log.read_text()[-3000:])
+        try:
+            until(lambda: self.status(id) not in ("creating", "deleting", "extending"), f"{id} is settled")
+            assert self.status(id) == status
+        except AssertionError as error:
+            error.add_note(json.dumps(self.get(f"/v1/flows?resource_id={id}"), indent=1))
+            raise
 
     def delete(self, *ids: str) -> None:
         for id in ids:

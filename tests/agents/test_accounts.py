@@ -31,6 +31,7 @@ def hosts(broker: rabbit.Rabbit) -> Iterator[tuple[Broker, str, str]]:
     made = accounts.Accounts(broker.management_url, "/")
     with door.connect(broker.settings(), "conductor") as connection:
         channel = connection.channel()
+        layout.declare_shared(channel)
         layout.declare_asker(channel, f"asker-of-{one}")
         for host in (one, other):
             layout.declare_node(channel, host, f"asker-of-{one}")

@@ -9,6 +9,8 @@ import pytest
 from tests import rabbit
 from tests.agents.rig import Host, Site, until
 
+from brickyard.nodes import layout
+
 pytestmark = pytest.mark.slow
 
 Halfway = tuple[Site, str, Host]
@@ -42,6 +44,22 @@ def test_the_broker_starts_anew(halfway: Halfway, broker: rabbit.Rabbit) -> None
 
 def test_the_queues_are_deleted(halfway: Halfway, broker: rabbit.Rabbit) -> None:
     broker.empty()
+    go_on_and_see(halfway)
+
+
+def test_queues_that_died_with_the_broker_are_made_anew(site: Site, broker: rabbit.Rabbit) -> None:
+    """A quorum queue does not outlive a broker that is killed right after it was made, and stays there, dead."""
+    broker.empty()
+    until(lambda: {layout.calls("h1"), layout.calls("h2")} <= broker.queues(), "the queues of both hosts are new")
+    broker.stop(signal.SIGKILL)
+    id = site.control.volume()
+    broker.start()
+    site.control.becomes(id, "available")
+    site.control.delete(id)
+
+
+def test_the_exchanges_are_deleted_and_the_queues_stay(halfway: Halfway, broker: rabbit.Rabbit) -> None:
+    broker.empty("exchanges")
     go_on_and_see(halfway)
 
 

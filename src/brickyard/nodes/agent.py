@@ -27,6 +27,7 @@ PREFETCH = 64
 THREADS, THREADS_LONG = 8, 24  # a wipe of hours must not keep anybody from looking
 OPEN_MAX = 512  # calls that wait or run; what is asked beyond them is not heard, and asked again
 KEPT_MAX, KEPT_S = 512, 600.0  # answers that are given again
+LISTEN_AGAIN_S = 20.0  # to the queue of its calls, when nothing has come from it
 SAY_S = 2.0  # how often a call that takes long says that it is alive
 DEVICES = frozenset({
     "claim_devices", "make_pool", "unmake_pool", "extend_pool", "drain_device", "wipe_moved", "refill_device",
@@ -70,8 +71,9 @@ class Agent:
         self._lines: dict[Hashable, collections.deque[Call]] = {}  # who waits for the one that works on the same
         self._ready: dict[bool, queue.SimpleQueue[Call | None]] = {long: queue.SimpleQueue() for long in (False, True)}
         self._publisher = broker.Publisher(settings, f"brickyard node {host}")
+        self._listened_s = clock.monotonic()
         self._listener = broker.Listener(
-            settings, f"node {host}", begin=self._begin, tick=lambda channel: None, idle=self._tick
+            settings, f"node {host}", begin=self._begin, tick=self._listen_again, idle=self._tick
         )
         self._threads = [
             threading.Thread(target=self._work, args=(long,), name=f"verbs-{n}", daemon=True)
@@ -105,10 +107,22 @@ class Agent:
 
     def _begin(self, channel: Any) -> None:
         channel.basic_qos(0, PREFETCH, False)
-        channel.basic_consume(layout.calls(self.host), callback=lambda message: self._on_ask(channel, message))
+        self._listen(channel)
         self.on_connected()
 
+    def _listen(self, channel: Any) -> None:
+        queue = layout.calls(self.host)
+        channel.basic_consume(queue, consumer_tag=queue, callback=lambda message: self._on_ask(channel, message))
+        self._listened_s = clock.monotonic()
+
+    def _listen_again(self, channel: Any) -> None:
+        """Nobody is told when a queue that was dead is made anew under the same name."""
+        if clock.monotonic() - self._listened_s >= LISTEN_AGAIN_S:
+            channel.basic_cancel(layout.calls(self.host))
+            self._listen(channel)
+
     def _on_ask(self, channel: Any, message: Any) -> None:
+        self._listened_s = clock.monotonic()
         channel.basic_ack(message.delivery_tag)  # first, so that one that breaks us does not come again and again
         asked = wire.decoded(wire.Ask, broker.body(message))
         if asked is not None:

@@ -24,6 +24,7 @@ ANSWER_S = 10.0  # a queue that is only coming back may leave the one who declar
 TICK_S = 1.0
 AWAY_S = 10.0  # so long between two ticks, and this process was suspended
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+PAUSES_THERE = 2  # of these while the broker takes connections, and only what is wanted of it fails
 TROUBLE = (*Connection("pyamqp://").connection_errors, *Connection("pyamqp://").channel_errors, OSError)
 
 
@@ -66,7 +67,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, amqp.exceptions.AccessRefused):
         return f"access is refused ({error.reply_text or 'user, password or virtual host'})"
     if isinstance(error, amqp.exceptions.NotFound):
-        return "it has no such queue; is this host enrolled, and does the service run?"
+        return "it has no such queue or exchange; is this host enrolled, and does the service run?"
     return str(error) or type(error).__name__
 
 
@@ -77,7 +78,8 @@ def body(message: Any) -> bytes:
 
 class Publisher:
     """Publishes from any thread, over one connection that is made when it is needed. Nothing is confirmed: whoever
-    wants an answer asks until there is one. `lost` is called for a message that no queue takes, with its exchange."""
+    wants an answer asks until there is one. `lost` is called for a message that no queue takes, with its exchange, and
+    with "" for one to an exchange that is not there."""
 
     def __init__(self, broker: Broker, name: str, lost: Callable[[str], None] = lambda exchange: None) -> None:
         self.broker, self.name, self.lost = broker, name, lost
@@ -94,7 +96,7 @@ class Publisher:
             try:
                 self._open().basic_publish(message, exchange=exchange, routing_key=key, mandatory=True)
             except TROUBLE as error:
-                self._drop()
+                self._drop(error)
                 raise errors.Unavailable(f"The message broker cannot be used: {_reason(error)}") from error
 
     def tick(self) -> None:
@@ -107,8 +109,8 @@ class Publisher:
                 with contextlib.suppress(TimeoutError):
                     while True:
                         self._connection.drain_events(timeout=0.001)
-            except TROUBLE:
-                self._drop()
+            except TROUBLE as error:
+                self._drop(error)
 
     def close(self) -> None:
         with self._lock:
@@ -132,10 +134,12 @@ class Publisher:
     def _returned(self, error: Any, exchange: str, key: str, message: Any) -> None:
         self.lost(exchange)
 
-    def _drop(self) -> None:
+    def _drop(self, error: BaseException | None = None) -> None:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             _release(connection)
+        if isinstance(error, amqp.exceptions.NotFound):
+            self.lost("")
 
 
 class Listener:
@@ -168,12 +172,18 @@ class Listener:
         """This process was suspended: what comes now was sent to it long ago. The connection is made anew soon."""
         return clock.monotonic() - self._ticked_s > AWAY_S
 
+    def at_work(self) -> None:
+        """To be called now and then by a `begin` or `tick` that takes long, which looks like a suspension otherwise."""
+        if not self.was_away():
+            self._ticked_s = clock.monotonic()
+
     def _work(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             self.connected.clear()
             try:
                 with self._connection() as connection:
+                    failures = min(failures, PAUSES_THERE)
                     self._listen(connection)
             except (*TROUBLE, errors.BrickyardError) as error:
                 failures = 0 if self.connected.is_set() else failures
@@ -191,6 +201,7 @@ class Listener:
         channel = connection.channel()
         self._ticked_s = clock.monotonic()
         self.begin(channel)
+        self.at_work()
         self.connected.set()
         LOG.info("the message broker is there", extra={"server": f"{connection.hostname}:{connection.port}"})
         while not self._stopping.is_set():
@@ -204,6 +215,7 @@ class Listener:
             connection.heartbeat_check()
             self.tick(channel)
             self.idle()
+            self.at_work()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -14,6 +14,7 @@ make nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 CALLS = "brickyard.calls"
@@ -45,31 +46,35 @@ def asker(id: str) -> str:
 
 
 def declare_asker(channel: Any, id: str) -> None:
-    """The exchange of calls, and the queue of one process that asks; it ends with the connection."""
-    channel.exchange_declare(CALLS, "direct", durable=True, auto_delete=False)
+    """The queue of one process that asks; it ends with the connection."""
     limits = {"x-max-length": 10_000, "x-overflow": "drop-head"}
     channel.queue_declare(asker(id), durable=False, exclusive=True, auto_delete=True, arguments=limits)
 
 
-def declare_wakes(channel: Any) -> None:
-    """Where conductors hear of flows that others have queued; safe to repeat."""
+def declare_shared(channel: Any) -> None:
+    """The exchange of calls, and where conductors hear of flows that others have queued; safe to repeat."""
+    channel.exchange_declare(CALLS, "direct", durable=True, auto_delete=False)
     channel.exchange_declare(WAKES, "direct", durable=True, auto_delete=False)
     _queue(channel, WAKES, {"x-max-length": 10_000, "x-overflow": "drop-head", "x-message-ttl": WAKE_S * 1000})
     channel.queue_bind(WAKES, WAKES, WAKES)
 
 
-def declare_node(channel: Any, host: str, asker_id: str) -> None:
-    """What a host needs, and that its answers come to this process; safe to repeat."""
+def declare_node(channel: Any, host: str, asker_id: str, *, using: Callable[[str], None] = lambda queue: None) -> int:
+    """What a host needs, and that its answers come to this process; safe to repeat. `using(queue)` is called before a
+    queue is declared. Returns how many listen to the host's calls."""
     channel.exchange_declare(says(host), "direct", durable=True, auto_delete=False)
     quorum = {"x-queue-type": "quorum"}
-    _queue(channel, calls(host), {**quorum, "x-single-active-consumer": True})
+    using(calls(host))
+    declared = _queue(channel, calls(host), {**quorum, "x-single-active-consumer": True})
     channel.queue_bind(calls(host), CALLS, host)
     for key in (REPORT, ALIVE):
+        using(notices(host, key))
         _queue(channel, notices(host, key), {**quorum, "x-max-length": 1, "x-message-ttl": NOTICE_S * 1000})
         channel.queue_bind(notices(host, key), says(host), key)
     for key in (asker_id, REPORT, ALIVE):
         channel.queue_bind(asker(asker_id), says(host), key)
+    return int(declared.consumer_count)
 
 
-def _queue(channel: Any, name: str, arguments: dict[str, Any]) -> None:
-    channel.queue_declare(name, durable=True, exclusive=False, auto_delete=False, arguments=arguments)
+def _queue(channel: Any, name: str, arguments: dict[str, Any]) -> Any:
+    return channel.queue_declare(name, durable=True, exclusive=False, auto_delete=False, arguments=arguments)

@@ -23,6 +23,12 @@ from brickyard.nodes import broker, layout, verbs, wire
 
 LOG = logging.getLogger(__name__)
 ASK_AGAIN_S = (1.0, 2.0, 5.0)  # a lost message is rare, and a node that is away is not asked the faster for it
+# What a host has in the broker may have been deleted, of which only its agent hears, who may make nothing; and a quorum
+# queue may have died with a server that was killed right after it was made: it is there and does nothing, for ever. So
+# what belongs to a host that is silent is declared again after a while, for so many hosts at a time. A queue is made
+# anew when nobody listens to the calls in it, or when it could not be used so often: what lay in it is said again.
+SILENT_S, SILENT_AT_ONCE = 15.0, 20
+DEAF_ASKED, DEAD_TRIES = 4, 2
 # Looking takes no longer than a request may: for these the patience is for the answer, and not for any word.
 QUICK = frozenset({"report", "bricks", "find_brick", "leftovers", "devices", "console", "guests"})
 
@@ -55,6 +61,9 @@ class Asker:
         self._hosts: dict[str, str] = {}  # the exchange through which it speaks → the host
         self._new: set[str] = set()  # hosts that are not declared yet, or perhaps no more
         self._heard: dict[str, float] = {}  # host → when it last said anything
+        self._declared: dict[str, float] = {}  # host → when what it needs in the broker was last declared
+        self._deaf: set[str] = set()  # hosts that were asked again and again and said nothing
+        self._broken: dict[str, int] = {}  # queue → how often it could not be used since all could
         self._since = clock.monotonic()
         self._stopped = False
         self._publisher = broker.Publisher(settings.broker, "brickyard asker", self._lost)
@@ -84,6 +93,7 @@ class Asker:
             self._hosts.pop(layout.says(host), None)
             self._new.discard(host)
             self._heard.pop(host, None)
+            self._declared.pop(host, None)
 
     def names(self) -> list[str]:
         with self._lock:
@@ -140,6 +150,9 @@ class Asker:
                 why = self._ask(call.host, body)
                 ask_s = now_s + ASK_AGAIN_S[min(times, len(ASK_AGAIN_S) - 1)]
                 times += 1
+                if times % DEAF_ASKED == 0:
+                    with self._lock:
+                        self._deaf.add(call.host)
             until_s = min(ask_s, heard_s + self.settings.patience_s)
             try:
                 word = call.words.get(timeout=max(0.0, until_s - clock.monotonic()))
@@ -191,28 +204,62 @@ class Asker:
 
     def _begin(self, channel: Any) -> None:
         layout.declare_asker(channel, self.id)
-        layout.declare_wakes(channel)
+        layout.declare_shared(channel)
         if self.on_wake is not None:
             channel.basic_consume(layout.WAKES, no_ack=True, callback=self._on_wake)
         with self._lock:
             self._new = set(self._hosts.values())
         self._declare(channel)
+        self._broken.clear()
         channel.basic_consume(layout.asker(self.id), no_ack=True, callback=self._on_word)
         self._ask_again()
 
     def _declare(self, channel: Any) -> None:
         with self._lock:
             new, self._new = self._new, set()
-        for host in sorted(new):
-            layout.declare_node(channel, host, self.id)
+            doubted, self._deaf = (set(self._silent_hosts()) | self._deaf & set(self._hosts.values())) - new, set()
+        if new or doubted:
+            layout.declare_shared(channel)
+        for host in sorted(new | doubted):
+            self._listener.at_work()
+            self._declare_host(channel, host, doubted=host in doubted)
+
+    def _declare_host(self, channel: Any, host: str, *, doubted: bool) -> None:
+        self._declared[host] = clock.monotonic()
+        at = ""
+
+        def using(queue: str) -> None:
+            nonlocal at
+            at = queue
+            dead_tries = 1 if DEAD_TRIES in self._broken.values() else DEAD_TRIES
+            if self._broken.get(queue, 0) >= dead_tries:
+                LOG.warning("queue %s of the message broker cannot be used, and is made anew", queue)
+                channel.queue_delete(queue)
+
+        try:
+            if layout.declare_node(channel, host, self.id, using=using) == 0 and doubted:
+                channel.queue_delete(layout.calls(host))
+                layout.declare_node(channel, host, self.id, using=using)
             for key in (layout.REPORT, layout.ALIVE) if self.on_report is not None else ():
-                name = layout.notices(host, key)
-                tag = f"{name}.{self.id}"
+                at = layout.notices(host, key)
+                tag = f"{at}.{self.id}"
                 channel.basic_cancel(tag)  # it may be there already
-                channel.basic_consume(name, consumer_tag=tag, no_ack=True, callback=self._on_notice)
+                channel.basic_consume(at, consumer_tag=tag, no_ack=True, callback=self._on_notice)
+        except Exception:
+            self._broken[at] = self._broken.get(at, 0) + 1
+            raise
+
+    def _silent_hosts(self) -> list[str]:
+        """Some that were not heard, and had nothing declared, for long; the longest first. The lock is held."""
+        last = {
+            host: max(self._heard.get(host, self._since), self._declared.get(host, self._since))
+            for host in self._hosts.values()
+        }
+        due_s = clock.monotonic() - SILENT_S
+        return sorted((host for host, at in last.items() if at < due_s), key=last.__getitem__)[:SILENT_AT_ONCE]
 
     def _lost(self, exchange: str) -> None:
-        """Some host has no queue any more: all are declared again. A wake-up may be lost."""
+        """Some host has no queue any more, or there is no exchange: all is declared again. A wake-up may be lost."""
         if exchange == layout.WAKES:
             return
         LOG.warning("a call found no queue in the message broker; the queues of all hosts are declared again")
