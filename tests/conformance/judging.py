@@ -1,0 +1,201 @@
+"""What `scripts/conformance` does: Keystone and our service on loopback, and Tempest's tests of Block Storage.
+
+Tempest takes its users and projects from Keystone, finds the service in the catalog, and speaks every microversion that
+is served. The exit status is 1 if a test failed, or was skipped for a reason that `expected.py` does not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from http import server
+from pathlib import Path
+from typing import Any
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "wire"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import cloud
+import expected
+import report
+from tests import rabbit
+from waiting import until
+
+from brickyard.api import versions
+
+ROOT = Path(__file__).parents[2]
+READY_S, END_S = 120, 60
+DOCUMENT = ROOT / "docs" / "conformance.md"
+ALL = "tempest.api.volume"
+SERVICE = """
+[DEFAULT]
+host = judged
+enabled_backends = first,second
+auth_strategy = keystone
+report_interval = 1
+[host]
+hypervisor = memory
+[first]
+volume_driver = raw
+[second]
+volume_driver = raw
+"""
+TEMPEST = """
+[DEFAULT]
+log_file = {directory}/tempest.log
+[oslo_concurrency]
+lock_path = {directory}/locks
+[auth]
+use_dynamic_credentials = true
+create_isolated_networks = false
+admin_username = admin
+admin_password = secret
+admin_project_name = admin
+admin_domain_name = Default
+[identity]
+uri_v3 = {keystone}
+auth_version = v3
+region = RegionOne
+[enforce_scope]
+cinder = true
+[service_available]
+cinder = true
+glance = true
+nova = false
+neutron = true
+swift = false
+[volume]
+catalog_type = volumev3
+min_microversion = {oldest}
+max_microversion = {newest}
+backend_names = first,second
+storage_protocol = local
+vendor_name = Brickyard
+backup_driver = posix
+[compute-feature-enabled]
+volume_multiattach = true
+[volume-feature-enabled]
+multi_backend = true
+backup = true
+snapshot = true
+clone = true
+manage_volume = true
+manage_snapshot = true
+extend_attached_volume = true
+"""
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+class Network(server.BaseHTTPRequestHandler):
+    """A network service that has nothing. Without one Tempest leaves out whole classes of tests of which a few want a
+    network, and with one it looks for security groups of the projects that it removes."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps({"security_groups": []}).encode())
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@contextlib.contextmanager
+def network() -> Iterator[str]:
+    with server.ThreadingHTTPServer(("127.0.0.1", 0), Network) as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{one.server_address[1]}"
+        one.shutdown()
+
+
+@contextlib.contextmanager
+def served(directory: Path) -> Iterator[str]:
+    """A Keystone, and the service with it; the URL of Keystone."""
+    port, port_of_keystone, port_of_images = rabbit.free_ports(3)
+    with network() as networks, cloud.running(directory, port_of_keystone, answers, until) as keystone:
+        keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{port_of_images}")  # where no image is
+        neutron = keystone.admin().services.create("the network", type="network")
+        keystone.admin().endpoints.create(neutron, networks, interface="public", region="RegionOne")
+        config = directory / "brickyard.conf"
+        config.write_text(SERVICE + cloud.CONFIG.format(url=keystone.url))
+        where = ["--state-dir", str(directory / "state"), "--config-file", str(config)]
+        with (directory / "brickyard.log").open("wb") as log:
+            command = [sys.executable, "-m", "brickyard", "serve", "--port", str(port), *where]
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            until(lambda: process.poll() is not None or answers(port), READY_S)
+            assert process.poll() is None, (directory / "brickyard.log").read_text()
+            yield keystone.url
+        finally:
+            process.terminate()
+            process.wait(END_S)
+
+
+def judged(directory: Path, keystone: str, patterns: tuple[str, ...], workers: int) -> tuple[report.Found, str]:
+    """Run the tests whose names match a pattern; what became of each, and the version of Tempest."""
+    made = subprocess.run([ROOT / "scripts" / "openstack", "tempest"], stdout=subprocess.PIPE, text=True, check=True)
+    python = Path(made.stdout.strip())
+    places = next(python.parents[1].glob("lib/python3*/site-packages"))
+    config = directory / "tempest.conf"
+    config.write_text(TEMPEST.format(directory=directory, keystone=keystone, oldest=versions.MIN, newest=versions.MAX))
+    environment = {
+        "PATH": f"{python.parent}:/usr/bin:/bin",
+        "HOME": str(directory),
+        "TEMPEST_CONFIG_DIR": str(directory),
+        "TEMPEST_CONFIG": config.name,
+        "PYTHONWARNINGS": "ignore",
+    }
+    tests = ["--test-path", str(places / "tempest" / "api" / "volume"), "--top-dir", str(places), "--parallel-class"]
+    stestr = [str(python.parent / "stestr"), *tests]
+
+    def told(*command: str, given: bytes = b"") -> bytes:
+        return subprocess.run(
+            command, input=given, cwd=directory, env=environment, check=True, stdout=subprocess.PIPE
+        ).stdout
+
+    told(*stestr, "init")
+    listed = [name for name in told(*stestr, "list", *patterns).decode().split() if name.startswith("tempest.")]
+    wanted = directory / "wanted"
+    wanted.write_text("".join(f"{name}\n" for name in listed if not expected.left_out(name)))
+    stream = told(*stestr, "run", "--subunit", "--concurrency", str(workers), "--load-list", str(wanted))
+    events = told(str(python), str(Path(__file__).with_name("outcomes.py")), given=stream)
+    (directory / "events.json").write_bytes(events)
+    version = told(str(python), "-c", "from importlib import metadata; print(metadata.version('tempest'))")
+    return report.gathered(listed, json.loads(events)), version.decode().strip()
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Only what CI runs each time, see tests/conformance/expected.py.")
+@click.option("--workers", default=4, show_default=True, help="How many tests run at a time; they mostly wait.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and databases in this new directory.")
+@click.option("--document", type=click.Path(path_type=Path), default=DOCUMENT, help="Where a whole run is described.")
+@click.argument("patterns", nargs=-1)
+def main(quick: bool, workers: int, keep: Path | None, document: Path, patterns: tuple[str, ...]) -> None:
+    """Run all tests, or those whose names match one of PATTERNS."""
+    whole = not patterns and not quick
+    with contextlib.ExitStack() as stack:
+        directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brickyard-conformance.")))
+        directory = directory.resolve()
+        directory.mkdir(parents=True, exist_ok=True)
+        keystone = stack.enter_context(served(directory))
+        found, version = judged(directory, keystone, patterns or (expected.QUICK if quick else (ALL,)), workers)
+    click.echo(report.told(found))
+    if whole:
+        document.write_text(report.document(found, version))
+    sys.exit(0 if report.good(found) else 1)
+
+
+if __name__ == "__main__":
+    main()
