@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-NO_GLANCE = "It makes an image of a Glance, or a volume of one: scripts/conformance starts no Glance yet."
 # pattern of what Tempest says when it skips a test → why that is so
 SKIPS = (
     (
@@ -14,8 +13,6 @@ SKIPS = (
 )
 # pattern of the names of tests, with the marks behind them → why they are not run
 LEFT_OUT = (
-    (r"\[.*\bimage\b.*\]", NO_GLANCE),
-    (r"VolumesExtendTest\.test_volume_extend\[", NO_GLANCE),
     (
         r"\.test_volume_backup_export_import\[",
         "It imports a backup under another id than it is stored by: see decision 25.",

@@ -1,4 +1,4 @@
-"""What `scripts/conformance` does: Keystone and our service on loopback, and Tempest's tests of Block Storage.
+"""What `scripts/conformance` does: Keystone, Glance and our service on loopback, and Tempest's tests of Block Storage.
 
 Tempest takes its users and projects from Keystone, finds the service in the catalog, and speaks every microversion that
 is served. The exit status is 1 if a test failed, or was skipped for a reason that `expected.py` does not have.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "wire"))
@@ -33,6 +35,7 @@ from brickyard.api import versions
 
 ROOT = Path(__file__).parents[2]
 READY_S, END_S = 120, 60
+IMAGE_BYTES = 4 * 1024 * 1024
 DOCUMENT = ROOT / "docs" / "conformance.md"
 ALL = "tempest.api.volume"
 SERVICE = """
@@ -40,6 +43,7 @@ SERVICE = """
 host = judged
 enabled_backends = first,second
 auth_strategy = keystone
+image_service = glance
 report_interval = 1
 [host]
 hypervisor = memory
@@ -80,6 +84,11 @@ backend_names = first,second
 storage_protocol = local
 vendor_name = Brickyard
 backup_driver = posix
+[image-feature-enabled]
+deactivate_image = true
+[compute]
+image_ref = {image}
+image_ref_alt = {image}
 [compute-feature-enabled]
 volume_multiattach = true
 [volume-feature-enabled]
@@ -121,11 +130,11 @@ def network() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def served(directory: Path) -> Iterator[str]:
-    """A Keystone, and the service with it; the URL of Keystone."""
+def served(directory: Path) -> Iterator[tuple[str, str]]:
+    """A Keystone, a Glance, and the service with them; the URL of Keystone, and an image."""
     port, port_of_keystone, port_of_images = rabbit.free_ports(3)
     with network() as networks, cloud.running(directory, port_of_keystone, answers, until) as keystone:
-        keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{port_of_images}")  # where no image is
+        keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{port_of_images}")
         neutron = keystone.admin().services.create("the network", type="network")
         keystone.admin().endpoints.create(neutron, networks, interface="public", region="RegionOne")
         config = directory / "brickyard.conf"
@@ -137,19 +146,32 @@ def served(directory: Path) -> Iterator[str]:
         try:
             until(lambda: process.poll() is not None or answers(port), READY_S)
             assert process.poll() is None, (directory / "brickyard.log").read_text()
-            yield keystone.url
+            with cloud.imaging(directory, keystone, answers, until):
+                yield keystone.url, image(keystone)
         finally:
             process.terminate()
             process.wait(END_S)
 
 
-def judged(directory: Path, keystone: str, patterns: tuple[str, ...], workers: int) -> tuple[report.Found, str]:
+def image(keystone: cloud.Cloud) -> str:
+    """A public image, which is not that of a disk that boots: nothing here is booted. Its id."""
+    images = f"{keystone.image}/v2/images"
+    asked = {"name": "judged", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
+    with httpx.Client(headers={"X-Auth-Token": keystone.token("boss")}, timeout=READY_S) as http:
+        made = http.post(images, json=asked).raise_for_status().json()
+        octets = {"Content-Type": "application/octet-stream"}
+        http.put(f"{images}/{made['id']}/file", content=os.urandom(IMAGE_BYTES), headers=octets).raise_for_status()
+    return str(made["id"])
+
+
+def judged(directory: Path, where: tuple[str, str], patterns: tuple[str, ...], workers: int) -> tuple[report.Found, str]:
     """Run the tests whose names match a pattern; what became of each, and the version of Tempest."""
     made = subprocess.run([ROOT / "scripts" / "openstack", "tempest"], stdout=subprocess.PIPE, text=True, check=True)
     python = Path(made.stdout.strip())
     places = next(python.parents[1].glob("lib/python3*/site-packages"))
     config = directory / "tempest.conf"
-    config.write_text(TEMPEST.format(directory=directory, keystone=keystone, oldest=versions.MIN, newest=versions.MAX))
+    facts = {"directory": directory, "keystone": where[0], "image": where[1]}
+    config.write_text(TEMPEST.format(**facts, oldest=versions.MIN, newest=versions.MAX))
     environment = {
         "PATH": f"{python.parent}:/usr/bin:/bin",
         "HOME": str(directory),
@@ -189,8 +211,8 @@ def main(quick: bool, workers: int, keep: Path | None, document: Path, patterns:
         directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brickyard-conformance.")))
         directory = directory.resolve()
         directory.mkdir(parents=True, exist_ok=True)
-        keystone = stack.enter_context(served(directory))
-        found, version = judged(directory, keystone, patterns or (expected.QUICK if quick else (ALL,)), workers)
+        where = stack.enter_context(served(directory))
+        found, version = judged(directory, where, patterns or (expected.QUICK if quick else (ALL,)), workers)
     click.echo(report.told(found))
     if whole:
         document.write_text(report.document(found, version))

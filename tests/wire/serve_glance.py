@@ -10,10 +10,8 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from wsgiref import simple_server
 
-sys.path.insert(0, str(Path(__file__).parent))
-from serve_keystone import Quiet, Server
+from werkzeug import serving
 
 warnings.simplefilter("ignore")
 
@@ -50,6 +48,14 @@ service_token_roles_required = true
 """
 
 
+class Quiet(serving.WSGIRequestHandler):
+    """Writes one line for each request to stdout, which the tests read."""
+
+    def log_request(self, *_: object) -> None:
+        sys.stdout.write(f"{self.command} {self.path}\n")
+        sys.stdout.flush()
+
+
 def main(directory: Path, port: int, keystone: str) -> None:
     for name in ("", "images", "staging", "tasks"):
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -69,8 +75,8 @@ def main(directory: Path, port: int, keystone: str) -> None:
     models.register_models(api.get_engine())
     cfg.CONF.reset()
     app = wsgi_app.init_app()
-    with simple_server.make_server("127.0.0.1", port, app, Server, Quiet) as server:
-        server.serve_forever()
+    # A server that takes what is sent in chunks, as some clients send images.
+    serving.make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet).serve_forever()
 
 
 if __name__ == "__main__":
