@@ -164,7 +164,9 @@ def image(keystone: cloud.Cloud) -> str:
     return str(made["id"])
 
 
-def judged(directory: Path, where: tuple[str, str], patterns: tuple[str, ...], workers: int) -> tuple[report.Found, str]:
+def judged(
+    directory: Path, where: tuple[str, str], patterns: tuple[str, ...], workers: int
+) -> tuple[report.Found, str]:
     """Run the tests whose names match a pattern; what became of each, and the version of Tempest."""
     made = subprocess.run([ROOT / "scripts" / "openstack", "tempest"], stdout=subprocess.PIPE, text=True, check=True)
     python = Path(made.stdout.strip())

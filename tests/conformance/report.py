@@ -17,8 +17,9 @@ HEAD = """# Conformance
 <!-- Written by scripts/conformance. -->
 
 Tempest is the test suite by which OpenStack clouds are judged. `scripts/conformance` runs its tests of Block Storage,
-all of `tempest.api.volume`, against a service with two backends of raw files that asks a real Keystone who calls,
-with microversions {oldest} to {newest}. It says what failed and what was not run, and writes this page.
+all of `tempest.api.volume`, against a service with two backends of raw files that asks a real Keystone who calls, and
+has its images from a real Glance, with microversions {oldest} to {newest}. It says what
+failed and what was not run, and writes this page.
 
 **Tempest {tempest}: {counts}.**
 

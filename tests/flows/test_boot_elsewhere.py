@@ -203,6 +203,7 @@ def test_a_pool_in_memory_is_not_for_guests_of_a_real_hypervisor(site: Site) -> 
 def test_a_pool_that_fails_is_left_out_and_another_one_of_its_host_does(tmp_path: Path) -> None:
     hands = Hands()
     made = world.make(tmp_path, {"bad": "raw", "good": "raw"}, memory.Memory())
+    (made.world.images / "k").touch()
     hands.site, hands.catalogue = dataclasses.replace(made, waker=hands), catalogue.FLOWS
     with made.db.begin() as tx:
         flavors.insert(tx, id="f1", name="small", vcpus=1, memory_mib=128, root_gib=0, local_storage_gb=1)
