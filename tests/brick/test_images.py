@@ -147,3 +147,15 @@ def test_a_qcow2_that_is_cut_off_within_its_tables_is_refused(tmp_path: Path, si
     os.truncate(path, size_bytes)
     with pytest.raises(errors.UnsafeImage):
         images.check_import(str(path), "qcow2", brick.GIB)
+
+
+def test_a_convert_has_room_for_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what it may have is enough each time: threads reserve more than they use, if they are let."""
+    monkeypatch.setattr(images, "MEMORY_BYTES_MAX", images.MEMORY_BYTES_MAX // 2)
+    source = tmp_path / "source"
+    source.write_bytes(random.randbytes(1024 * 1024) * 32)
+    for n in range(10):
+        target = tmp_path / str(n)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "vdi", target, str(32 * 1024 * 1024)], check=True)
+        images.convert_into(str(source), "raw", str(target), "vdi", None)
+        target.unlink()

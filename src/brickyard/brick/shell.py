@@ -39,7 +39,9 @@ PACKAGES = {
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_BYTES_MAX = 64 * 1024 * 1024
 # The second keeps LVM from telling about each descriptor that it inherits: locks are among them, on purpose.
-ENVIRONMENT = {"LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
+# Each thread of a tool reserves address space to allocate in, which is limited: without MALLOC_ARENA_MAX, a busy
+# `qemu-img convert` ends now and then because it can start no thread.
+ENVIRONMENT = {"LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1", "MALLOC_ARENA_MAX": "2"}
 READY_PAUSE_S = 0.01
 TIMED_OUT = -1  # the return code in a ToolFailed that a time limit caused
 
