@@ -156,6 +156,7 @@ def test_a_token_gets_the_credentials_of_its_host_once(service: tuple[Any, Any],
     assert call(http, "POST", "/v1/agents", {"host": name}, role=None).status_code == 401
     invited = call(http, "POST", "/v1/agents", {"host": name}).json
     again = call(http, "POST", "/v1/agents", {"host": name}).json  # the first token is no longer good
+    assert (invited["token"] + again["token"]).isalnum(), "as an argument, none begins with a dash"
     for token, status in ((invited["token"], 401), ("wrong", 401), (again["token"], 200), (again["token"], 401)):
         answer = call(http, "POST", "/v1/agents/credentials", {"token": token}, role=None)
         assert answer.status_code == status, answer.text

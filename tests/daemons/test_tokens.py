@@ -26,6 +26,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 def test_a_token_is_not_in_the_database(db: Database, tmp_path: Path) -> None:
     token = tokens.create(db, user="u", project="p", roles=["member", "member"])
+    assert token.isalnum(), "as an argument, it does not begin with a dash"
     assert token.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
     with db.read() as tx:
         row = rows.find(tx, token)

@@ -247,7 +247,7 @@ def login(token_service: Service, osc_with_token: OpenStack) -> Iterator[Callabl
             types.insert(tx, id=str(uuid.uuid4()), name="standard", extra_specs={})
 
     def made(project: str, role: str) -> OpenStack:
-        token = secrets.token_urlsafe()
+        token = secrets.token_hex()
         with db.begin() as tx:
             tokens.insert(tx, token, user_id="u" + role, project_id=project, roles=[role])
         return osc_with_token.holding(token)

@@ -65,7 +65,7 @@ def test_the_environment_is_enough_for_the_command_itself(service: Any, osc: Any
 
 
 def test_the_environment_with_a_token_lists_a_volume_that_is_in_use(token_service: Any, osc_with_token: Any) -> None:
-    token = secrets.token_urlsafe()
+    token = secrets.token_hex()
     db = database.Database(database.sqlite_url(token_service.state_dir / "brickyard.db"))
     with db.begin() as tx:
         tokens.insert(tx, token, user_id="u", project_id="c" * 32, roles=["admin"])

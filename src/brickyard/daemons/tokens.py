@@ -33,7 +33,7 @@ def create(
     for role in roles:
         if role not in ROLES:
             raise errors.Invalid(f"role is {role!r}; allowed: {', '.join(ROLES)}", field="role")
-    token = secrets.token_urlsafe(32)
+    token = secrets.token_hex(32)  # it is typed as an argument, which must not begin with a dash
     with db.begin() as tx:
         tokens.insert(
             tx,

@@ -37,7 +37,7 @@ def enroll(site: Site, host: str) -> tuple[str, str]:
     if host in site.world.nodes.own():
         raise errors.Conflict(f"Host {host} is the node of this service itself, and needs no agent.")
     _accounts(found)
-    token = secrets.token_urlsafe(32)
+    token = secrets.token_hex(32)  # it is typed as an argument, which must not begin with a dash
     with site.db.begin() as tx:
         until = agents.invite(tx, host, token, found.token_ttl_s)
     _remote(site).know(host)
