@@ -108,25 +108,21 @@ def token_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
 
 
 @pytest.fixture(scope="session")
-def keystone_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, cloud.Cloud]]:
-    """A service that asks a Keystone, which has it in its catalog; and a Glance, which is started for who needs it."""
-    directory = tmp_path_factory.mktemp("keystone")
+def glance_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, cloud.Cloud, Path]]:
+    """A service that asks a Keystone, which has it in its catalog, and the Glance there; and the directory of that."""
+    directory, images = tmp_path_factory.mktemp("keystone"), tmp_path_factory.mktemp("glance")
     with cloud.running(directory, free_port(), answers, until) as keystone:
         port = free_port()
         keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{free_port()}")
-        with serving(directory, "keystone", cloud.CONFIG.format(url=keystone.url), port) as one:
-            yield one, keystone
+        config = cloud.CONFIG.format(url=keystone.url)
+        with cloud.imaging(images, keystone, answers, until), serving(directory, "keystone", config, port) as one:
+            yield one, keystone, images
 
 
 @pytest.fixture(scope="session")
-def glance_service(
-    keystone_service: tuple[Service, cloud.Cloud], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, cloud.Cloud, Path]]:
-    """The same with its Glance, and the directory of that."""
-    directory = tmp_path_factory.mktemp("glance")
-    service, keystone = keystone_service
-    with cloud.imaging(directory, keystone, answers, until):
-        yield service, keystone, directory
+def keystone_service(glance_service: tuple[Service, cloud.Cloud, Path]) -> tuple[Service, cloud.Cloud]:
+    """The same: clients do not go on when what a catalog names is not there."""
+    return glance_service[0], glance_service[1]
 
 
 class OpenStack:
