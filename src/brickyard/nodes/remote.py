@@ -231,8 +231,8 @@ class Asker:
         def using(queue: str) -> None:
             nonlocal at
             at = queue
-            dead_tries = 1 if DEAD_TRIES in self._broken.values() else DEAD_TRIES
-            if self._broken.get(queue, 0) >= dead_tries:
+            proven = max(self._broken.values(), default=0) >= DEAD_TRIES  # where one died, so did others
+            if self._broken.get(queue, 0) >= (1 if proven else DEAD_TRIES):
                 LOG.warning("queue %s of the message broker cannot be used, and is made anew", queue)
                 channel.queue_delete(queue)
 
