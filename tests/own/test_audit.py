@@ -333,6 +333,29 @@ def test_two_pools_that_claim_one_brick(api, tmp_path):
     assert differences(api) == []
 
 
+def test_another_copy_of_a_volume_is_removed_only_on_request(api, tmp_path):
+    """As it lies there when a volume was made again after a restore of the records; its owner may have written to it."""
+    new = {"host": "h1", "name": "two", "driver": "raw", "path": str(tmp_path / "two")}
+    api.json("POST", "/v1/pools", new, 201)
+    volume = api.a_volume()
+    here, there = tmp_path / "raw", tmp_path / "two"
+    if not (here / f"volume-{volume['id']}").exists():
+        here, there = there, here
+    label = f".volume-{volume['id']}.label"
+    (there / label).write_bytes((here / label).read_bytes())
+    with (there / f"volume-{volume['id']}").open("wb") as copy:
+        copy.truncate(GIB)
+    [found] = differences(api)
+    assert (found["kind"], found["where"], found["repair"]) == ("wrong_pool", f"h1@{there.name}#{there.name}", None)
+    assert "another copy" in found["message"]
+    repair(api, grace_s=0)
+    assert (there / f"volume-{volume['id']}").exists()
+    repair(api, grace_s=0, orphans="remove")
+    assert not (there / f"volume-{volume['id']}").exists()
+    assert (here / f"volume-{volume['id']}").exists()
+    assert differences(api) == []
+
+
 def test_a_pool_that_cannot_be_looked_at_is_told_and_its_bricks_are_not_missing(api, tmp_path):
     volume = api.a_volume()
     strange_brick(tmp_path)

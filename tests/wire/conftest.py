@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openstack.connection
 import pytest
 from cinderclient import client
@@ -46,6 +47,24 @@ volume_driver = qcow2
 [vdi]
 volume_driver = vdi
 """
+
+
+# What tests could leave in the service that they share, and what of it is there from the start or for ever.
+LISTS = (
+    "attachments",
+    "backups",
+    "default-types",
+    "group_snapshots",
+    "group_types",
+    "groups",
+    "os-services",
+    "os-volume-transfer",
+    "qos-specs",
+    "snapshots",
+    "types",
+    "volumes",
+)
+KEPT = {"standard", "default_cgsnapshot_type"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +118,32 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that trusts everybody on loopback, as it starts without a configuration of its own."""
     with serving(tmp_path_factory.mktemp("wire"), "none") as one:
         yield one
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests share a service and come in any order: what one leaves would fail another, which is not at fault."""
+    if "service" not in request.fixturenames:
+        yield
+        return
+    one: Service = request.getfixturevalue("service")
+    yield
+    headers = {"OpenStack-API-Version": "volume 3.71"}
+    with httpx.Client(base_url=one.endpoint, headers=headers, params={"all_tenants": 1}, timeout=60) as http:
+        left = {kind: found for kind in LISTS if (found := [each for each in listed(http, kind) if not usual(each)])}
+    assert not left, "the test left these behind"
+
+
+def listed(http: httpx.Client, kind: str) -> list[dict[str, Any]]:
+    answer = http.get(f"/{kind}").raise_for_status().json()
+    return next(found for found in answer.values() if isinstance(found, list))
+
+
+def usual(one: dict[str, Any]) -> bool:
+    """Whether it is there without any test, or (a service) as it was."""
+    if "binary" in one:
+        return one["status"] == "enabled" and not one.get("frozen")
+    return one.get("name") in KEPT
 
 
 @pytest.fixture(scope="session")
