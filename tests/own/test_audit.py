@@ -334,7 +334,7 @@ def test_two_pools_that_claim_one_brick(api, tmp_path):
 
 
 def test_another_copy_of_a_volume_is_removed_only_on_request(api, tmp_path):
-    """As it lies there when a volume was made again after a restore of the records; its owner may have written to it."""
+    """As it lies there after a restore that made a volume again; its owner may have written to it."""
     new = {"host": "h1", "name": "two", "driver": "raw", "path": str(tmp_path / "two")}
     api.json("POST", "/v1/pools", new, 201)
     volume = api.a_volume()
