@@ -8,7 +8,8 @@ import os
 import pytest
 
 # A line for each request of a test that polls would hide, in the report of a failure, what failed.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+for name in ("httpx", "httpcore"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)
