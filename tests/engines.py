@@ -27,7 +27,7 @@ from brickyard.db import database, schema
 KIND = os.environ.get("BRICKYARD_TEST_DATABASE", "sqlite")
 KINDS = ("sqlite", "postgresql", "mariadb")
 START_S = 60
-STOP_S = 30
+STOP_S = 120
 
 
 def empty(directory: Path) -> database.Database:

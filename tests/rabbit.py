@@ -33,7 +33,7 @@ from tests.engines import as_user
 from brickyard.core.settings import Broker, Tls
 
 START_S = 90.0
-STOP_S = 30.0
+STOP_S = 120.0
 USER, PASSWORD = "brickyard", "of:the/tests@"
 PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 CONFIG = """\

@@ -34,10 +34,10 @@ def test_a_time_limit_ends_the_command_and_its_children() -> None:
     seen: list[str] = []
     before = time.monotonic()
     with pytest.raises(errors.ToolFailed, match="stopped after"):
-        shell.run(["sh", "-c", "sleep 60 & echo $!; wait"], timeout_s=0.2, watch=seen.append)
-    assert time.monotonic() - before < 10
+        shell.run(["sh", "-c", "sleep 60 & echo $!; wait"], timeout_s=2, watch=seen.append)
+    assert time.monotonic() - before < 50
     child = seen[0].strip()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while _alive(child) and time.monotonic() < deadline:
         pass
     assert not _alive(child)

@@ -21,7 +21,7 @@ from tests.backups.conftest import bucket, s3_server
 from brickyard.brick import content, registry
 
 MIB = 1024 * 1024
-WAIT_S = 60.0
+WAIT_S = 120.0
 DATA_MIB = 208  # random, so that it takes a while to store
 CONFIG = """\
 [DEFAULT]

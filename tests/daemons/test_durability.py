@@ -20,7 +20,7 @@ import pytest
 from brickyard.db import database
 
 CLIENTS, EACH, KILL_AFTER = 8, 15, 30
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 def free_port() -> int:

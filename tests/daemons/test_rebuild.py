@@ -22,7 +22,7 @@ from brickyard.db import database, tokens
 
 pytestmark = pytest.mark.slow
 GIB = 1024**3
-WAIT_S = 60.0
+WAIT_S = 120.0
 CONFIG = """
 [DEFAULT]
 host = h1

@@ -29,7 +29,7 @@ from .crashing import LARGER, SIZE, Brick
 pytestmark = pytest.mark.guest
 GROUP = "kills"
 WORKER = "BRICKYARD_WORKER"  # in the environment of a worker and of all that it starts
-WAIT_S = 60.0  # for commands of a killed worker
+WAIT_S = 120.0  # for commands of a killed worker
 ROUNDS = os.environ.get("BRICKYARD_ROUNDS")  # read now: while a test runs, nothing of ours is in the environment
 
 

@@ -71,7 +71,7 @@ def test_auto_finds_an_accelerator_under_which_guests_run(real: Rig, tmp_path: P
 
 
 def test_the_trial_executes_instructions_and_its_result_is_kept(tmp_path: Path) -> None:
-    assert accel.works("tcg", qemu.BINARY, timeout_s=30)
+    assert accel.works("tcg", qemu.BINARY, timeout_s=120)
     found = accel.choose(tmp_path, qemu.BINARY)
     other = {"kvm": "tcg", "tcg": "kvm"}[found]
     note = tmp_path / "acceleration.json"

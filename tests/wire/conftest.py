@@ -30,7 +30,7 @@ from waiting import until
 from brickyard.db import database, tokens, types
 
 WORKER = Path(__file__).with_name("worker.py")
-READY_S, END_S = 60, 30
+READY_S, END_S = 120, 120
 CONFIG = """
 [DEFAULT]
 host = wire
