@@ -19,7 +19,6 @@ from brickyard.db import backups, messages, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import engine, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
-from brickyard.flows.own_snapshot import OwnSnapshot
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -56,29 +55,6 @@ def params(
 # implementations ---------------------------------------------------------------------------------------------------
 
 
-def _own(run: Run) -> OwnSnapshot | None:
-    p = run.params
-    if not p["own_snapshot"]:
-        return None
-    return OwnSnapshot(p["backup_id"], p["volume_id"], p["pool"], p["pool_id"], p["gib"], p["owner_id"])
-
-
-def claim(run: Run, tx: Tx) -> None:
-    own_snapshot.claim(tx, _own(run))
-
-
-def unclaim(run: Run, tx: Tx) -> None:
-    own_snapshot.unclaim(run, tx, _own(run))
-
-
-def snapshot(run: Run) -> None:
-    own_snapshot.take(run, _own(run))
-
-
-def unsnapshot(run: Run) -> None:
-    own_snapshot.erase(run, _own(run))
-
-
 def keep(run: Run) -> dict[str, Any]:
     p = run.params
     with run.world.db.read() as tx:
@@ -88,7 +64,7 @@ def keep(run: Run) -> dict[str, Any]:
     task = Task(
         Where(p["container"], p["backup_id"]), p["volume_id"], run.project_id, sizes.gib_to_bytes(p["gib"]), base
     )
-    at, name = pools.parse(p["pool"]), _source(p)
+    at, name = pools.parse(p["pool"]), _source(run)
     with run.world.long.entered(run.world.settings.conductor_threads):
         kept = run.world.nodes[at.host].backup_brick(at.backend, name, task, run.progress(name))
     return {"objects": kept.objects, "stored_bytes": kept.stored_bytes}
@@ -99,9 +75,10 @@ def _refuse_cancelled(row: Row | None) -> None:
         raise errors.Cancelled
 
 
-def _source(p: dict[str, Any]) -> str:
-    if p["own_snapshot"]:
-        return name_of(Kind.SNAPSHOT, p["backup_id"])
+def _source(run: Run) -> str:
+    p, own = run.params, own_snapshot.of(run)
+    if own is not None:
+        return own.name
     return name_of(Kind.SNAPSHOT, p["snapshot_id"]) if p["snapshot_id"] else name_of(Kind.VOLUME, p["volume_id"])
 
 
@@ -110,16 +87,12 @@ def unkeep(run: Run) -> None:
     run.world.nodes[pools.parse(p["pool"]).host].delete_backup(Where(p["container"], p["backup_id"]))
 
 
-def drop(run: Run) -> None:
-    own_snapshot.drop(run, _own(run))
-
-
 def show(run: Run, tx: Tx) -> None:
     _refuse_cancelled(backups.find(tx, run.params["backup_id"]))
     kept = run.data["store"]
     facts = {"object_count": kept["objects"], "stored_bytes": kept["stored_bytes"], "fault": None}
     store.end(tx, "backup", run.params["backup_id"], "create", ok=True, **facts)
-    unclaim(run, tx)
+    own_snapshot.unclaim(run, tx)
     _release(run, tx, ok=True)
 
 
@@ -152,10 +125,10 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "create_backup",
     (
-        Commit("claim", do=claim, undo=unclaim),
-        Act("snapshot", do=snapshot, undo=unsnapshot),
+        Commit("claim", do=own_snapshot.claim, undo=own_snapshot.unclaim),
+        Act("snapshot", do=own_snapshot.take, undo=own_snapshot.erase),
         Act("store", do=keep, undo=unkeep),
-        Act("drop", do=drop, undo=engine.nothing),
+        Act("drop", do=own_snapshot.drop, undo=engine.nothing),
         Commit("show", do=show, undo=engine.nothing_in),
     ),
     failed=failed,

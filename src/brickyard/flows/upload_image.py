@@ -24,7 +24,6 @@ from brickyard.db import images, messages, store
 from brickyard.db.database import Tx
 from brickyard.flows import engine, image_files, image_store, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
-from brickyard.flows.own_snapshot import OwnSnapshot
 from brickyard.nodes import verbs
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -62,37 +61,14 @@ def params(
 # implementations ---------------------------------------------------------------------------------------------------
 
 
-def _own(run: Run) -> OwnSnapshot | None:
-    p = run.params
-    if not p["own_snapshot"]:
-        return None
-    return OwnSnapshot(p["image_id"], p["volume_id"], p["pool"], p["pool_id"], p["gib"], p["owner_id"])
-
-
 def unmake(run: Run) -> None:
     """The request has made it, so that its id can be answered."""
     if not run.params["own"]:
         image_files.of(run).delete(run.params["image_id"])
 
 
-def claim(run: Run, tx: Tx) -> None:
-    own_snapshot.claim(tx, _own(run))
-
-
-def unclaim(run: Run, tx: Tx) -> None:
-    own_snapshot.unclaim(run, tx, _own(run))
-
-
-def snapshot(run: Run) -> None:
-    own_snapshot.take(run, _own(run))
-
-
-def unsnapshot(run: Run) -> None:
-    own_snapshot.erase(run, _own(run))
-
-
 def write(run: Run) -> None:
-    p, own = run.params, _own(run)
+    p, own = run.params, own_snapshot.of(run)
     at, name = pools.parse(p["pool"]), own.name if own else name_of(Kind.VOLUME, p["volume_id"])
     path = image_store.temporary(image_store.made(run.world.images), p["image_id"])
     with run.world.long.entered(run.world.settings.conductor_threads):
@@ -163,15 +139,11 @@ def unkeep(run: Run) -> None:
         image_store.remove_unused(run.world.db, directory, [sha256 for row in found for sha256 in row.files.values()])
 
 
-def drop(run: Run) -> None:
-    own_snapshot.drop(run, _own(run))
-
-
 def show(run: Run, tx: Tx) -> None:
     p = run.params
     if p["own"]:
         images.update(tx, p["image_id"], status="active")
-    own_snapshot.unclaim(run, tx, _own(run))
+    own_snapshot.unclaim(run, tx)
     store.end(tx, "volume", p["volume_id"], "upload", ok=True)
 
 
@@ -197,11 +169,11 @@ FLOW = Flow(
     "upload_image",
     (
         Act("image", do=engine.nothing, undo=unmake),
-        Commit("claim", do=claim, undo=unclaim),
-        Act("snapshot", do=snapshot, undo=unsnapshot),
+        Commit("claim", do=own_snapshot.claim, undo=own_snapshot.unclaim),
+        Act("snapshot", do=own_snapshot.take, undo=own_snapshot.erase),
         Act("write", do=write, undo=unwrite),
         Act("store", do=keep, undo=unkeep),
-        Act("drop", do=drop, undo=engine.nothing),
+        Act("drop", do=own_snapshot.drop, undo=engine.nothing),
         Commit("show", do=show, undo=engine.nothing_in),
     ),
     failed=failed,
