@@ -15,10 +15,11 @@ from brickyard.backups.copying import Task
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import backups, messages, store
+from brickyard.db import backups, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import engine, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -108,15 +109,8 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     store.end(tx, "backup", run.params["backup_id"], "create", ok=False, fault=error.message)
     if backups.remove_cancelled(tx, run.params["backup_id"]):
         return
-    messages.insert(
-        tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME_BACKUP",
-        resource_uuid=run.params["backup_id"],
-        action="backup_create",
-        detail="backup_failed",
-        cause=error.message,
+    tell(
+        run, tx, error, kind="VOLUME_BACKUP", id=run.params["backup_id"], action="backup_create", detail="backup_failed"
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, group_snapshots, messages, snapshots, store
+from brickyard.db import claims, group_snapshots, snapshots, store
 from brickyard.db.database import Tx
 from brickyard.flows import engine, wiping
 from brickyard.flows.create_volume import give_back
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -73,15 +74,14 @@ def show(run: Run, tx: Tx) -> None:
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     store.end(tx, "snapshot", run.params["snapshot_id"], "create", ok=False, fault=error.message)
     group_snapshots.settle(tx, run.params.get("group_snapshot_id"))
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME_SNAPSHOT",
-        resource_uuid=run.params["snapshot_id"],
+        error,
+        kind="VOLUME_SNAPSHOT",
+        id=run.params["snapshot_id"],
         action="snapshot_create",
         detail="snapshot_failed",
-        cause=error.message,
     )
 
 

@@ -15,10 +15,11 @@ from typing import Any
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, groups, hosts, messages, store, volumes
+from brickyard.db import claims, groups, hosts, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import engine, image_files, places, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -102,16 +103,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     restored(run, tx)
     groups.settle(tx, run.params.get("group_id"))
     action, detail = why(error)
-    messages.insert(
-        tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME",
-        resource_uuid=volume_id,
-        action=action,
-        detail=detail,
-        cause=error.message,
-    )
+    tell(run, tx, error, kind="VOLUME", id=volume_id, action=action, detail=detail)
 
 
 def why(error: errors.BrickyardError) -> tuple[str, str]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from brickyard.backups.manifest import Where
 from brickyard.core import errors
-from brickyard.db import messages, store
+from brickyard.db import store
 from brickyard.db.database import Tx
 from brickyard.flows import engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -39,15 +40,14 @@ def gone(run: Run, tx: Tx) -> None:
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     store.end(tx, "backup", run.params["backup_id"], "delete", ok=False, fault=error.message)
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME_BACKUP",
-        resource_uuid=run.params["backup_id"],
+        error,
+        kind="VOLUME_BACKUP",
+        id=run.params["backup_id"],
         action="backup_delete",
         detail="backup_delete_failed",
-        cause=error.message,
     )
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import claims, messages, store
+from brickyard.db import claims, store
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -59,15 +60,8 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     volume_id = run.params["volume_id"]
     untouched = isinstance(error, errors.NoValidHost)
     store.end(tx, "volume", volume_id, "extend", ok=untouched, target_gib=None, fault=error.message)
-    messages.insert(
-        tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME",
-        resource_uuid=volume_id,
-        action="extend",
-        detail="no_host" if untouched else "extend_failed",
-        cause=error.message,
+    tell(
+        run, tx, error, kind="VOLUME", id=volume_id, action="extend", detail="no_host" if untouched else "extend_failed"
     )
 
 

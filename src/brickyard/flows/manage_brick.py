@@ -13,11 +13,12 @@ from typing import Any
 
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, Label
-from brickyard.db import claims, messages, snapshots, store, volumes
+from brickyard.db import claims, snapshots, store, volumes
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.repair_adopt import label_of, label_to_json
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -65,15 +66,14 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     claims.release(tx, label.id, only_pool_id=run.params["pool_id"])
     after_commit(tx, run.world.places.refresh)
     store.end(tx, str(label.kind), label.id, "create", ok=False, fault=error.message)
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME_SNAPSHOT" if is_snapshot else "VOLUME",
-        resource_uuid=label.id,
+        error,
+        kind="VOLUME_SNAPSHOT" if is_snapshot else "VOLUME",
+        id=label.id,
         action="snapshot_create" if is_snapshot else "create",
         detail="snapshot_failed" if is_snapshot else "create_failed",
-        cause=error.message,
     )
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, flows, hosts, messages, store, volumes
+from brickyard.db import claims, flows, hosts, store, volumes
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine, remove_copy, wiping
 from brickyard.flows.create_volume import claim_best, give_back, to_ask
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -119,15 +120,14 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     volumes.update(tx, p["volume_id"], migration_status="error")
     store.end(tx, "volume", p["volume_id"], p["action"], ok=False, fault=error.message)
     none_fits = isinstance(error, errors.NoValidHost)
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME",
-        resource_uuid=p["volume_id"],
+        error,
+        kind="VOLUME",
+        id=p["volume_id"],
         action="schedule" if none_fits else "move",
         detail="no_host" if none_fits else "move_failed",
-        cause=error.message,
     )
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import messages, store
+from brickyard.db import store
 from brickyard.db.database import Tx
 from brickyard.flows import engine, image_files
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -60,15 +61,14 @@ def show(run: Run, tx: Tx) -> None:
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     volume_id = run.params["volume_id"]
     store.end(tx, "volume", volume_id, "reimage", ok=False, fault=error.message)
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME",
-        resource_uuid=volume_id,
+        error,
+        kind="VOLUME",
+        id=volume_id,
         action="reimage",
         detail="image_unacceptable" if isinstance(error, errors.UnsafeImage) else "unknown",
-        cause=error.message,
     )
 
 

@@ -11,10 +11,11 @@ from typing import Any
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import backups, messages, store, volumes
+from brickyard.db import backups, store, volumes
 from brickyard.db.database import Tx
 from brickyard.flows import engine
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -45,15 +46,14 @@ def show(run: Run, tx: Tx) -> None:
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     store.end(tx, "volume", run.params["volume_id"], "restore", ok=False, fault=error.message)
     store.end(tx, "backup", run.params["backup_id"], "restore", ok=False)
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME_BACKUP",
-        resource_uuid=run.params["backup_id"],
+        error,
+        kind="VOLUME_BACKUP",
+        id=run.params["backup_id"],
         action="backup_restore",
         detail="restore_failed",
-        cause=error.message,
     )
 
 

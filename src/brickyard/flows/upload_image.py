@@ -20,10 +20,11 @@ from typing import Any
 from brickyard.brick import images as inspection
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import images, messages, store
+from brickyard.db import images, store
 from brickyard.db.database import Tx
 from brickyard.flows import engine, image_files, image_store, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
+from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -151,15 +152,14 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     p = run.params
     store.end(tx, "volume", p["volume_id"], "upload", ok=False)
     images.delete(tx, p["image_id"])
-    messages.insert(
+    tell(
+        run,
         tx,
-        project_id=run.project_id,
-        request_id=run.request_id,
-        resource_type="VOLUME",
-        resource_uuid=p["volume_id"],
+        error,
+        kind="VOLUME",
+        id=p["volume_id"],
         action="upload",
         detail="image_unacceptable" if isinstance(error, errors.UnsafeImage) else "unknown",
-        cause=error.message,
     )
 
 
