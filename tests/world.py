@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from brickyard.api import app
 from brickyard.brick import registry
 from brickyard.core import pools, settings
 from brickyard.db import database
+from brickyard.db import hosts as hosts_rows
 from brickyard.flows import catalogue, conductor, places, world
 from brickyard.hypervisor import machine, memory
 from brickyard.nodes import directory, keeping, local
+from brickyard.nodes.verbs import Node
 from brickyard.service import policy, reports, site
 
 
@@ -49,17 +51,38 @@ def from_api(name: str, given: Mapping[str, Any]) -> local.Backend:
     )
 
 
+class Elsewhere:
+    """Nodes that are reached as those of other processes are, and may be lost."""
+
+    def __init__(self, nodes: Mapping[str, local.LocalNode]) -> None:
+        self._nodes = dict(nodes)
+
+    def node(self, host: str) -> Node | None:
+        return self._nodes.get(host)
+
+    def names(self) -> list[str]:
+        return sorted(self._nodes)
+
+    def know(self, host: str) -> None:
+        """It is known."""
+
+    def forget(self, host: str) -> None:
+        """It may come back."""
+
+
 def make(
     tmp_path: Path,
     drivers: Mapping[str, str],
     hypervisor: machine.Hypervisor | None,
     hosts: Mapping[str, machine.Hypervisor | None] | None = None,
     db: database.Database | None = None,
+    elsewhere: Collection[str] = (),
     **service: Any,
 ) -> site.Site:
     """A site with a backend for each of `drivers` (name → driver) on each host; the conductor is not started.
 
     Without `hosts` there is one, h1, and its pools lie directly under `tmp_path`. `db` comes from `engines`.
+    The hosts `elsewhere` are no nodes of this process, as far as the service knows.
     """
     db = db or engines.empty(tmp_path)
     options = settings.Service(**service)
@@ -71,7 +94,10 @@ def make(
     book.refresh()
     images = tmp_path / "images"
     images.mkdir()
-    everything = world.World(db, directory.Directory(nodes), book, options, images)
+    own = {name: one for name, one in nodes.items() if name not in elsewhere}
+    others = Elsewhere({name: one for name, one in nodes.items() if name in elsewhere})
+    known = directory.Directory(own, others, functools.partial(hosts_rows.refuse_lost, db))
+    everything = world.World(db, known, book, options, images)
     hands = conductor.Conductor(db, everything, catalogue.FLOWS)
     return site.Site(everything, hands, _policy())
 

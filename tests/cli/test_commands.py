@@ -51,6 +51,25 @@ def test_hosts_are_listed_and_labelled(brickyard):
     brickyard("host", "set", "h1", "--label", "x", code=2)
 
 
+def test_what_a_lost_host_takes_with_it_is_shown(brickyard):
+    made = httpx.post(f"{brickyard.url}/v3/volumes", json={"volume": {"size": 1, "name": "mine"}}).json()["volume"]
+    shown = brickyard("host", "lost", "h1", "--dry-run").out
+    assert made["id"] in shown and "no backup elsewhere" in shown
+    assert made["id"] in ids(brickyard)
+    assert "this service itself" in brickyard("host", "lost", "h1", "--confirm", "h1", code=1).err
+    assert "not lost" in brickyard("host", "back", "h1", code=1).err
+    httpx.delete(f"{brickyard.url}/v3/volumes/{made['id']}").raise_for_status()
+    deadline = time.monotonic() + 60
+    while made["id"] in ids(brickyard):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ids(brickyard):
+    """The volumes that would be lost with the host."""
+    return [row["id"] for row in brickyard("host", "lost", "h1", "--dry-run", "-f", "json").json["volumes"]]
+
+
 def test_pools_are_made_shown_and_deleted(brickyard, tmp_path):
     words = ("pool", "create", "extra", "--host", "h1", "--driver", "raw", "--path", str(tmp_path / "extra"))
     assert "through the API" in brickyard(*words).out

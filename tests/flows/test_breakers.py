@@ -15,6 +15,7 @@ from tests.flows import (
     backup_scenarios,
     disk_scenarios,
     group_scenarios,
+    host_scenarios,
     move_scenarios,
     scenarios,
     soundness,
@@ -23,7 +24,7 @@ from tests.flows import (
 from tests.flows.scenarios import Hands, Scenario
 
 from brickyard.core import errors
-from brickyard.db import database, flows, schema
+from brickyard.db import database, flows, hosts, schema
 from brickyard.flows import catalogue, engine
 from brickyard.hypervisor import memory
 
@@ -33,6 +34,7 @@ SCENARIOS = (
     *move_scenarios.SCENARIOS,
     *backup_scenarios.SCENARIOS,
     *upload_scenarios.SCENARIOS,
+    *host_scenarios.SCENARIOS,
     *disk_scenarios.SCENARIOS,
 )
 
@@ -95,7 +97,7 @@ def shared_db(tmp_path_factory: pytest.TempPathFactory) -> database.Database:
 @pytest.fixture
 def bench(tmp_path: Path, shared_db: database.Database) -> Iterator[Bench]:
     hands = Hands()
-    made = world.make(tmp_path, {"raw": "raw"}, memory.Memory(), db=engines.emptied(shared_db))
+    made = world.make(tmp_path, {"raw": "raw"}, memory.Memory(), db=engines.emptied(shared_db), elsewhere={"h1"})
     site = dataclasses.replace(made, waker=hands)
     hands.site, hands.catalogue = site, catalogue.FLOWS
     yield Bench(site, hands, tmp_path / "raw")
@@ -180,6 +182,27 @@ def test_a_host_that_does_not_answer_is_waited_for(bench: Bench, scenario: Scena
     bench.resume()
     scenario.done(bench.site, facts)
     bench.check()
+
+
+@pytest.mark.parametrize(("scenario", "step"), ACTS)
+def test_a_flow_whose_host_is_lost_ends(bench: Bench, scenario: Scenario, step: str) -> None:
+    """Whatever it asks from there on is refused, and what it cannot undo is left: it waits for nobody."""
+    facts = scenario.prepare(bench.site)
+
+    def lose() -> None:
+        with bench.site.db.begin() as tx:
+            hosts.lose_host(tx, hosts.list_hosts(tx)[0].id)
+        raise errors.HostLost("lost on purpose")
+
+    bench.probe(at("after-do", step, lose, times=1))
+    with contextlib.suppress(errors.BrickyardError):  # of a request that waits for its flow
+        go(bench, scenario, facts)
+    for _ in range(3):  # what waits for its turn, or was queued by what ended
+        bench.resume()
+    assert not [row.name for row in soundness.rows(bench.site, schema.flows) if row.status in flows.OPEN]
+    soundness.check(bench.site, settled=False)
+    for table in (schema.volumes, schema.snapshots, schema.instances):
+        assert not [row for row in soundness.rows(bench.site, table) if row.status in soundness.BUSY]
 
 
 @pytest.mark.parametrize("where", ["before-undo", "after-undo"])

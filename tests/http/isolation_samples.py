@@ -117,6 +117,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/explain": {"flavor": "small", "image": "<image>"},
     "PATCH /v1/images/{id}": {"protected": True},
     "POST /v1/audit": {"dry_run": True},
+    "POST /v1/hosts/{name}/lost": {"data_lost": False},
 }
 # further ways in which a body names what is a project's
 REFERENCES: tuple[tuple[str, Any], ...] = (

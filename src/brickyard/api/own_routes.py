@@ -73,6 +73,9 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET",    "/hosts/{name}",            own_hosts.show,         "host_get",          {200: "Host"}),
     op("PATCH",  "/hosts/{name}",            own_hosts.update,       "host_update",       {200: "Host"}, schemas.HOST_UPDATE),
     op("GET",    "/hosts/{name}/devices",    own_hosts.devices,      "host_get",          {200: "Devices"}),
+    op("GET",    "/hosts/{name}/loss",       own_hosts.loss,         "host_get",          {200: "Loss"}),
+    op("POST",   "/hosts/{name}/lost",       own_hosts.lose,         "host_lose",         {202: "Begun"}, schemas.HOST_LOST),
+    op("POST",   "/hosts/{name}/back",       own_hosts.back,         "host_back",         {202: "Begun"}),
 
     op("GET",    "/agents",                  own_agents.index,       "agent_get",         {200: "Agents"}),
     op("POST",   "/agents",                  own_agents.enroll,      "agent_enroll",      {201: "Invitation"}, schemas.AGENT_ENROLL),

@@ -38,10 +38,11 @@ def seconds(text: str) -> int:
 @click.option("--grace", type=seconds, help="Remove only what was first seen so long ago. Default: 24h.")
 @click.option(
     "--orphans",
-    type=click.Choice(["adopt", "remove"]),
+    type=click.Choice(["adopt", "remove", "recover"]),
     default="adopt",
     show_default=True,
-    help="Bricks of ours that no row knows: give volumes and snapshots their rows back, or remove all of them.",
+    help="Bricks of ours that no row knows: give volumes and snapshots their rows back, or remove all of them; recover "
+    "makes those that were given up with a lost host available to `manage`, besides.",
 )
 @session.talks
 def audit(talk: session.Session, repair: bool, dry_run: bool, grace: int | None, orphans: str) -> None:

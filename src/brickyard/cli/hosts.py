@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from brickyard.cli import session, tables
+from brickyard.cli import losses, session, steps, tables
 from brickyard.cli.tables import Column
 
 
 def state(row: dict[str, Any]) -> str:
-    """One word for what decides whether anything new goes there."""
+    """One word for what decides whether anything new goes there; of a host, or of a pool."""
+    if row.get("lost_at"):
+        return "lost"
     if not row["up"]:
         return "down"
     return "up" if row["enabled"] else "disabled"
@@ -45,7 +47,7 @@ DEVICES = (
 
 @click.group()
 def host() -> None:
-    """Hosts: list, show, devices, set, enroll, dismiss."""
+    """Hosts: list, show, devices, set, enroll, dismiss, lost, back."""
 
 
 @host.command("list")
@@ -116,6 +118,37 @@ def dismiss(talk: session.Session, host: str) -> None:
     click.echo(f"The agent of {host} is dismissed.")
 
 
+@host.command()
+@click.option("--dry-run", is_flag=True, help="Say what is affected, and do nothing.")
+@click.option("--data-lost", is_flag=True, help="Its disks are gone, too: give up what lies there, for good.")
+@click.option("--confirm", metavar="NAME", help="The name once more: for --data-lost, and for a host that is up.")
+@click.argument("host")
+@session.talks
+def lost(talk: session.Session, host: str, dry_run: bool, data_lost: bool, confirm: str | None) -> None:
+    """Declare a host lost: nobody asks it for anything, and what waits for it ends.
+
+    What lies there is in error until the host is back, or for good with --data-lost. Instances that have no disk there
+    are booted again elsewhere.
+    """
+    path = f"/v1/hosts/{session.segment(host)}"
+    if dry_run:
+        losses.told(talk, talk.get(f"{path}/loss"))
+        return
+    body = {"data_lost": data_lost, **({"confirm": confirm} if confirm is not None else {})}
+    steps.follow(talk, talk.call("POST", f"{path}/lost", body).json()["flow_id"])
+    losses.told(talk, talk.get(f"{path}/loss"))
+
+
+@host.command()
+@click.argument("host")
+@session.talks
+def back(talk: session.Session, host: str) -> None:
+    """Look again at a host that was lost and is enrolled anew: what is there as it was is available again."""
+    path = f"/v1/hosts/{session.segment(host)}"
+    steps.follow(talk, talk.call("POST", f"{path}/back").json()["flow_id"])
+    losses.told(talk, talk.get(f"{path}/loss"))
+
+
 def _shown(talk: session.Session, found: dict[str, Any]) -> None:
     reason = f" ({found['disabled_reason']})" if found["disabled_reason"] else ""
     tables.one(
@@ -130,5 +163,6 @@ def _shown(talk: session.Session, found: dict[str, Any]) -> None:
             ("Memory", f"{tables.mib(found['memory_mib_claimed'])} of {tables.mib(found['memory_mib_total'])} used"),
             ("Hypervisor", found["hypervisor"]),
             ("Last report", tables.moment(found["heartbeat_at"])),
+            *((("Lost since", tables.moment(found["lost_at"])),) if found["lost_at"] else ()),
         ),
     )

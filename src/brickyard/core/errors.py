@@ -23,6 +23,7 @@ BrickyardError
 ├── GuestError         409  the hypervisor could not do its work
 ├── UndoFailed         500  a rollback failed too; carries both causes
 └── Unavailable        503  a host or backend is down
+    ├── HostLost       503  its host was declared lost: nobody asks it for anything until it is taken in again
     └── Unreachable    503  a node does not answer; nobody knows what it does, and the same may be asked again
 
 The docstring of a class is its default message. `status` is the HTTP status.
@@ -184,6 +185,10 @@ class ImageServiceUnavailable(Unavailable):
 
 class Unreachable(Unavailable):
     """The host of this resource does not answer; it is asked again when it does."""
+
+
+class HostLost(Unavailable):
+    """The host of this resource was declared lost."""
 
 
 class Superseded(Conflict):

@@ -181,7 +181,8 @@ BACKUP: Mapping[str, Row] = {r.action: r for r in (
     row("delete",       {B.AVAILABLE, B.ERROR},     B.DELETING,   GONE,        B.ERROR_DELETING),
 )}
 INSTANCE: Mapping[str, Row] = {r.action: r for r in (
-    row("boot",         {None},                     I.BUILDING,   I.ACTIVE,    I.ERROR),
+    # an active one is booted again elsewhere when its host is lost and none of its disks with it
+    row("boot",         {None, I.ACTIVE},           I.BUILDING,   I.ACTIVE,    I.ERROR),
     row("stop",         {I.ACTIVE},                 I.STOPPING,   I.STOPPED,   I.ACTIVE),
     row("start",        {I.STOPPED},                I.STARTING,   I.ACTIVE,    I.STOPPED),
     row("delete",       {I.ACTIVE, I.STOPPED, I.ERROR, I.ERROR_DELETING}, I.DELETING, GONE, I.ERROR_DELETING),
@@ -222,3 +223,11 @@ def from_attachments(statuses: Iterable[str]) -> str:
     """The status of a volume that its attachments make: the alphabetically first live one decides."""
     live = sorted(s for s in statuses if s in FROM_ATTACHMENT)
     return FROM_ATTACHMENT[A(live[0])] if live else V.AVAILABLE
+
+
+# What rests in one of these is `error` while its host is lost, and what it was when the host is back with its brick.
+LOSABLE: Mapping[str, frozenset[str]] = {
+    "volume": frozenset({V.AVAILABLE, V.AWAITING_TRANSFER, *FROM_ATTACHMENT.values()}),
+    "snapshot": frozenset({S.AVAILABLE}),
+    "instance": frozenset({I.ACTIVE, I.STOPPED}),
+}

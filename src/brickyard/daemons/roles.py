@@ -6,6 +6,7 @@ picture, and the database decides: any of them may die at any moment.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from brickyard.core import clock, errors
 from brickyard.core.settings import Agents, Settings
 from brickyard.daemons import logs, notify, serve, state_dir
-from brickyard.db import alone, database, migrate
+from brickyard.db import alone, database, hosts, migrate
 from brickyard.db.database import Database
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def _world(
     picture.refresh()
     interval_s = settings.service.report_interval_s
     nodes = recorder.Agents(db, picture, agents, interval_s, records=on_wake is not None, on_wake=on_wake)
+    directory = Directory({}, nodes, functools.partial(hosts.refuse_lost, db))
     images = settings.state_dir / "images"
     asked = serve.image_service(settings.service)
-    return nodes, world.World(db, Directory({}, nodes), picture, settings.service, images, asked)
+    return nodes, world.World(db, directory, picture, settings.service, images, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from brickyard.core import clock
 from brickyard.core.settings import Service, Settings
 from brickyard.daemons import logs, notify, own_node, state_dir
-from brickyard.db import alone, database, flows, migrate
+from brickyard.db import alone, database, flows, hosts, migrate
 from brickyard.db.database import Database
 from brickyard.glance import Glance
 from brickyard.nodes import local
@@ -69,7 +70,7 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
             LOG.warning("the first report of this host takes long; its pools appear when it is there")
     picture.refresh()
     agents = _agents(settings, db, picture)
-    directory = Directory(nodes, agents)
+    directory = Directory(nodes, agents, functools.partial(hosts.refuse_lost, db))
     everything = world.World(db, directory, picture, service, settings.state_dir / "images", image_service(service))
     worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
 

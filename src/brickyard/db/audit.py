@@ -59,6 +59,7 @@ class Records:
     reservations: Sequence[Row]
     working: frozenset[str]  # ids that a flow works on, or has worked on since the audit began
     open_flows: frozenset[str]
+    lost: Mapping[str, str]  # names of bricks that nothing may be served from any more → since when
 
 
 def records(tx: Tx, since: str) -> Records:
@@ -84,8 +85,9 @@ def records(tx: Tx, since: str) -> Records:
         claims=list(tx.execute(sa.select(schema.claims))),
         host_claims=list(tx.execute(sa.select(schema.host_claims))),
         reservations=list(tx.execute(sa.select(schema.reservations))),
-        working=frozenset(id for row in recent for id in _ids_of(row)),
+        working=frozenset(id for row in recent for id in ids_of(row)),
         open_flows=frozenset(row.id for row in recent if row.status in flow_rows.OPEN),
+        lost={row.name: row.lost_at for row in tx.execute(sa.select(schema.lost_bricks))},
     )
 
 
@@ -97,7 +99,7 @@ def working_on(tx: Tx, ids: Collection[str], *, but: str | None = None) -> str |
         some = wanted[start : start + IDS_MAX]
         named = sa.or_(*(sa.or_(flows.c.resource_id == id, text.contains(id, autoescape=True)) for id in some))
         for row in tx.execute(sa.select(flows).where(flows.c.status.in_(flow_rows.OPEN), named)):
-            if row.id != but and not _ids_of(row).isdisjoint(ids):
+            if row.id != but and not ids_of(row).isdisjoint(ids):
                 return str(row.id)
     return None
 
@@ -129,7 +131,7 @@ def _by_id(tx: Tx, table: sa.Table) -> dict[str, Row]:
     return {row.id: row for row in tx.execute(sa.select(table))}
 
 
-def _ids_of(flow: Row) -> set[str]:
+def ids_of(flow: Row) -> set[str]:
     """Everything that a flow may touch: each id in its parameters, but for that of the volume that a snapshot is of."""
     found = {flow.resource_id}
     todo: list[Any] = [flow.params]
@@ -173,10 +175,12 @@ def remember(tx: Tx, keys: Collection[str], gone: Collection[str]) -> dict[str, 
 def restore(tx: Tx, pool: Row, label: Label, size_bytes: int) -> bool:
     """The row and the claim of a volume or snapshot that lies on a pool (a row of hosts.list_pools), as its label says.
 
-    It is `creating` until the caller ends that. False when it has a row already, or a snapshot's volume has none there.
+    It is `creating` until the caller ends that. False when it has a row already, when its data were declared lost, or
+    when a snapshot's volume has none there.
     """
     table = schema.volumes if label.kind is Kind.VOLUME else schema.snapshots
-    if tx.scalar(sa.select(table.c.id).where(table.c.id == label.id)) is not None:
+    lost = sa.select(schema.lost_bricks.c.name).where(schema.lost_bricks.c.name == label.name)
+    if tx.scalar(sa.select(table.c.id).where(table.c.id == label.id)) is not None or tx.scalar(lost) is not None:
         return False
     quotas.lock(tx, label.project)
     gib = sizes.bytes_to_gib(size_bytes)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from brickyard.core import clock, errors
 from brickyard.db import schema
-from brickyard.db.database import Row, Tx
+from brickyard.db.database import Database, Row, Tx
 
 hosts, backends, pools, storages = schema.hosts, schema.volume_backends, schema.pools, schema.storages
 
@@ -45,9 +45,13 @@ POOL = POOLS.where(sa.or_(pools.c.name == sa.bindparam("this"), pools.c.id == sa
 def record_host(
     tx: Tx, *, name: str, labels: Mapping[str, str], vcpus: int, memory_mib: int, hypervisor: str | None
 ) -> str:
-    """Insert or update a host from its report; its id. Labels of the report win over the old ones, key by key."""
+    """Insert or update a host from its report; its id. Labels of the report win over the old ones, key by key.
+
+    HostLost where it was declared lost: what it reports does not count before it is taken in again."""
     now = clock.stamp()
     row = tx.execute(sa.select(hosts).where(hosts.c.name == name)).one_or_none()
+    if row is not None and row.lost_at is not None:
+        raise errors.HostLost(_why_lost(row))
     values = {"vcpus_total": vcpus, "memory_mib_total": memory_mib, "hypervisor": hypervisor, "heartbeat_at": now}
     if row is None:
         id = str(uuid.uuid4())
@@ -126,8 +130,29 @@ def delete_backend(tx: Tx, id: int) -> None:
 
 
 def touch(tx: Tx, name: str) -> bool:
-    """The host is there; False when it has never reported."""
-    return tx.execute(sa.update(hosts).where(hosts.c.name == name).values(heartbeat_at=clock.stamp())).rowcount == 1
+    """The host is there; False when it has never reported, or was declared lost."""
+    mine = sa.and_(hosts.c.name == name, hosts.c.lost_at.is_(None))
+    return tx.execute(sa.update(hosts).where(mine).values(heartbeat_at=clock.stamp())).rowcount == 1
+
+
+def refuse_lost(db: Database, name: str) -> None:
+    """HostLost for a host that was declared lost."""
+    with db.read() as tx:
+        row = tx.execute(sa.select(hosts).where(hosts.c.name == name, hosts.c.lost_at.is_not(None))).one_or_none()
+    if row is not None:
+        raise errors.HostLost(_why_lost(row))
+
+
+def _why_lost(row: Row) -> str:
+    return (
+        f"Host {row.name} was declared lost at {row.lost_at}: it is asked for nothing before it is taken in again, "
+        f"by `brickyard host enroll {row.name}`."
+    )
+
+
+def pools_of(tx: Tx, host_id: str) -> list[Row]:
+    """The pools of a host, by name."""
+    return list(tx.execute(POOLS.where(backends.c.host_id == host_id).order_by(pools.c.name)))
 
 
 def deleted_backends(tx: Tx, host: str) -> list[Row]:
@@ -147,6 +172,13 @@ def list_hosts(tx: Tx) -> list[Row]:
 
 def update_host(tx: Tx, id: str, **values: Any) -> bool:
     return tx.execute(sa.update(hosts).where(hosts.c.id == id).values(updated_at=clock.stamp(), **values)).rowcount == 1
+
+
+def lose_host(tx: Tx, id: str) -> str:
+    """Declare it lost, if it is not; since when it is. It was never heard, so nothing takes it for up."""
+    tx.execute(sa.update(hosts).where(hosts.c.id == id, hosts.c.lost_at.is_(None)).values(lost_at=clock.stamp()))
+    update_host(tx, id, heartbeat_at=None)
+    return str(tx.scalar(sa.select(hosts.c.lost_at).where(hosts.c.id == id)))
 
 
 def find_backend(tx: Tx, name: str) -> Row | None:

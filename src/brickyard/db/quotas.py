@@ -26,12 +26,15 @@ ALWAYS = sa.true()
 def _used(noun: str, table: sa.Table, is_new: sa.ColumnElement[bool], gib: sa.ColumnElement[int]) -> sa.Select[Any]:
     """What a project uses of one kind of row: noun, type, whether it is still to come, number, GiB."""
     kinds = schema.volume_types
+    there = table.c.project_id == sa.bindparam("project")
+    if "lost_at" in table.c and "pool_id" in table.c:  # of what was declared lost with its data only a row is left
+        there = sa.and_(there, sa.or_(table.c.lost_at.is_(None), table.c.pool_id.is_not(None)))
     typed = "volume_type_id" in table.c
     name = kinds.c.name if typed else sa.cast(sa.null(), columns.NAME)
     return (
         sa.select(sa.literal(noun).label("noun"), name.label("type"), is_new.label("is_new"), sa.func.count(), gib)
         .select_from(table.outerjoin(kinds, kinds.c.id == table.c.volume_type_id) if typed else table)
-        .where(table.c.project_id == sa.bindparam("project"))
+        .where(there)
         # not by what is the same for all rows: PostgreSQL refuses to group by a constant
         .group_by(*([name] if typed else []), *([is_new] if is_new is not ALWAYS else []))
     )

@@ -25,12 +25,15 @@ from brickyard.db.columns import (
     times,
 )
 from brickyard.db.columns import metadata as metadata
+from brickyard.db.schema_agents import agents as agents
+from brickyard.db.schema_agents import processes as processes
 from brickyard.db.schema_backups import backup_services as backup_services
 from brickyard.db.schema_backups import backups as backups
 from brickyard.db.schema_groups import group_snapshots as group_snapshots
 from brickyard.db.schema_groups import group_types as group_types
 from brickyard.db.schema_groups import groups as groups
 from brickyard.db.schema_proofs import audit_findings as audit_findings
+from brickyard.db.schema_proofs import lost_bricks as lost_bricks
 from brickyard.db.schema_proofs import receipts as receipts
 from brickyard.db.schema_setup import default_types as default_types
 from brickyard.db.schema_setup import encryptions as encryptions
@@ -59,6 +62,7 @@ hosts = sa.Table(
     sa.Column("disabled_reason", NAME),
     sa.Column("hypervisor", NAME),  # what runs instances here; null: storage only
     sa.Column("heartbeat_at", TIME),
+    sa.Column("lost_at", TIME),  # since then nobody asks it for anything, and nothing that it reports counts
     *times(),
 )
 
@@ -183,6 +187,7 @@ volumes = sa.Table(
     sa.Column("readonly", sa.Boolean),  # null: never set
     sa.Column("generation", sa.Integer, nullable=False, server_default="1"),
     sa.Column("fault", sa.Text),
+    sa.Column("lost_at", TIME),  # its host was declared lost; without a pool: its data, too, and no quota counts it
     *times(),
     status_in(states.V),
     by_project("volumes"),
@@ -204,6 +209,7 @@ snapshots = sa.Table(
     sa.Column("group_snapshot_id", UUID, sa.ForeignKey("group_snapshots.id"), index=True),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("fault", sa.Text),
+    sa.Column("lost_at", TIME),  # as of a volume
     *times(),
     status_in(states.S),
     by_project("snapshots"),
@@ -313,6 +319,7 @@ instances = sa.Table(
     sa.Column("request", sa.JSON, nullable=False),  # the boot request, as it was asked
     sa.Column("paused_reason", sa.Text),  # why its host holds the guest; null: it does not
     sa.Column("fault", sa.Text),
+    sa.Column("lost_at", TIME),  # its host was declared lost; without a host: its data, too
     *times(),
     status_in(states.I),
     by_project("instances"),
@@ -368,28 +375,6 @@ tokens = sa.Table(
     sa.Column("roles", sa.JSON, nullable=False),
     sa.Column("description", NAME),
     sa.Column("expires_at", TIME),
-    *times(),
-)
-
-# Nodes that are processes of their own. A token is for one enrolment: it is gone when it was used.
-agents = sa.Table(
-    "agents",
-    metadata,
-    key("host", NAME),
-    sa.Column("token_hash", sa.String(64), unique=True),
-    sa.Column("token_expires_at", TIME),
-    sa.Column("enrolled_at", TIME),  # when it got its credentials last
-    *times(),
-)
-
-# Processes that share this database, as long as each says now and then that it is there.
-processes = sa.Table(
-    "processes",
-    metadata,
-    key(),
-    sa.Column("binary", NAME, nullable=False),
-    sa.Column("host", NAME, nullable=False),
-    sa.Column("heartbeat_at", TIME, nullable=False),
     *times(),
 )
 

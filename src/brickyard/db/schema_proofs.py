@@ -34,3 +34,13 @@ audit_findings = sa.Table(
     key("key", sa.String(512)),  # kind, place and name of the difference
     sa.Column("first_seen_at", TIME, nullable=False),
 )
+
+# Bricks whose data were declared lost, or that nobody knew when their lost host came back: whatever lies under such a
+# name is never again what the name says. Kept for good, as the names are.
+lost_bricks = sa.Table(
+    "lost_bricks",
+    metadata,
+    key("name", NAME),
+    sa.Column("pool", NAME, nullable=False),  # its name: the pool may go
+    sa.Column("lost_at", TIME, nullable=False),
+)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from brickyard.core import clock, errors, states
 from brickyard.db import flows as flow_rows
 from brickyard.db import schema
-from brickyard.db.database import Tx
+from brickyard.db.database import Row, Tx
 
 TABLES: dict[str, tuple[sa.Table, Any]] = {
     "volume": (schema.volumes, states.VOLUME),
@@ -54,6 +54,18 @@ _SETTLE = sa.update(schema.volumes).where(
     schema.volumes.c.id == sa.bindparam("this"), schema.volumes.c.status.in_(ATTACHMENT_STATUSES)
 )
 _STATUSES = sa.select(schema.attachments.c.status).where(schema.attachments.c.volume_id == sa.bindparam("volume"))
+
+
+def row(tx: Tx, noun: str, id: str) -> Row:
+    """The row of a resource that is there."""
+    table, _ = TABLES[noun]
+    return tx.execute(sa.select(table).where(table.c.id == id)).one()
+
+
+def note(tx: Tx, noun: str, id: str, fault: str) -> None:
+    """Say what is wrong with a resource whose status tells it already."""
+    table, _ = TABLES[noun]
+    tx.execute(sa.update(table).where(table.c.id == id).values(fault=fault, updated_at=clock.stamp()))
 
 
 def hold(tx: Tx, noun: str, id: str) -> None:
@@ -175,6 +187,36 @@ def stopped(tx: Tx, instance_id: str, fault: str) -> bool:
     active = sa.and_(instances.c.id == instance_id, instances.c.status == states.I.ACTIVE)
     values = {"status": states.I.STOPPED, "fault": fault, "updated_at": clock.stamp()}
     return tx.execute(sa.update(instances).where(active).values(**values)).rowcount == 1
+
+
+def lose(tx: Tx, noun: str, id: str, fault: str, **places: None) -> bool:
+    """Its host was declared lost. With `places` (columns that become null) its data, too: in error, whatever it was;
+    without, what was at rest is in error until `found`. False when it is neither, or nothing changes."""
+    table, _ = TABLES[noun]
+    this = table.c.id == id
+    values: dict[str, Any] = {"status": "error", "fault": fault, "updated_at": clock.stamp(), **places}
+    if places:
+        values |= {"before": None, "lost_at": sa.func.coalesce(table.c.lost_at, clock.stamp())}
+        there = sa.or_(*(table.c[name].is_not(None) for name in places))
+        return tx.execute(sa.update(table).where(this, there).values(**values)).rowcount == 1
+    at_rest = table.c.status.in_(sorted(states.LOSABLE[noun]))
+    values |= {"before": table.c.status, "lost_at": clock.stamp()}
+    return tx.execute(sa.update(table).where(this, at_rest, table.c.lost_at.is_(None)).values(**values)).rowcount == 1
+
+
+def found(tx: Tx, noun: str, id: str) -> bool:
+    """Its host is back with it: it is what it was. False when it was not lost; what was done to it since stays."""
+    table, _ = TABLES[noun]
+    lost = sa.and_(table.c.id == id, table.c.lost_at.is_not(None))
+    row = tx.execute(sa.select(table.c.status, table.c.before).where(lost)).one_or_none()
+    if row is None:
+        return False
+    values: dict[str, Any] = {"lost_at": None, "updated_at": clock.stamp()}
+    if row.status == "error" and row.before is not None:
+        values |= {"status": row.before, "before": None, "fault": None}
+        if noun == "volume" and row.before in ATTACHMENT_STATUSES:
+            values["status"] = states.from_attachments(attachment_statuses(tx, id))
+    return tx.execute(sa.update(table).where(lost, table.c.status == row.status).values(**values)).rowcount == 1
 
 
 def has_snapshots(tx: Tx, volume_id: str) -> bool:

@@ -14,6 +14,7 @@ volumes that existed before are as they were.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -343,7 +344,8 @@ def _make_root(run: Run, pool: str) -> None:
 def _unmake_on(run: Run, held: dict[str, Any]) -> None:
     for brick_id, pool in held["pools"].items():
         kind = Kind.ROOT if brick_id == run.params["instance_id"] else Kind.VOLUME
-        wiping.erase(run, pool["name"], name_of(kind, brick_id))
+        with contextlib.suppress(errors.HostLost):  # what it has is looked at when it is back; the others are cleaned
+            wiping.erase(run, pool["name"], name_of(kind, brick_id))
 
 
 # definition --------------------------------------------------------------------------------------------------------

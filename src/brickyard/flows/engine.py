@@ -23,7 +23,7 @@ from typing import Any
 from brickyard.core import clock, errors, fence
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
-from brickyard.flows import failures, progress, trail
+from brickyard.flows import failures, left_behind, progress, trail
 
 Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
@@ -251,9 +251,9 @@ class Engine:
             if isinstance(step := journal.last_step(), Act):
                 self.probe("before-undo", step.name)
                 with self.board.at(journal.run, step.name):
-                    step.undo(journal.run)
+                    left = left_behind.undo(step.undo, journal.run)
                 self.probe("after-undo", step.name)
-                journal.note(step, "undone", None)
+                journal.note(step, "undone", left)
             with self.db.begin() as tx:
                 while isinstance(step := journal.last_step(), Commit):
                     self.probe("before-undo", step.name)

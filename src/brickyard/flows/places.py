@@ -131,7 +131,9 @@ def _host(row: Row, pools: Sequence[placement.PoolView], oldest: str) -> placeme
         memory_mib_total=row.memory_mib_total,
         memory_mib_claimed=row.memory_mib_claimed,
         up=up,
-        why_down="" if up else f"no report since {row.heartbeat_at}",
+        why_down=""
+        if up
+        else (f"declared lost at {row.lost_at}" if row.lost_at else f"no report since {row.heartbeat_at}"),
         enabled=bool(row.enabled),
         pools=tuple(pools),
         compute=row.hypervisor is not None,

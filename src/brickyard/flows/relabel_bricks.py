@@ -32,7 +32,7 @@ def relabel(run: Run) -> None:
         at = pools.parse(host)
         try:
             run.world.nodes[at.host].relabel_brick(at.backend, label)
-        except errors.NotFound:  # deleted meanwhile; a host that is gone raises Unavailable
+        except (errors.NotFound, errors.HostLost):  # deleted meanwhile; or looked at when its host is back
             continue
 
 

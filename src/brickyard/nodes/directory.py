@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from brickyard.core import errors
@@ -22,12 +22,21 @@ class Remote(Protocol):
 
 
 class Directory:
-    """The nodes that can be called: those of this process first."""
+    """The nodes that can be called: those of this process first. `fence` raises HostLost for a host that nobody may
+    ask for anything; it is asked before each call of a node that is not in this process."""
 
-    def __init__(self, nodes: Mapping[str, Node], remote: Remote | None = None) -> None:
-        self._nodes, self.remote = dict(nodes), remote
+    def __init__(
+        self, nodes: Mapping[str, Node], remote: Remote | None = None, fence: Callable[[str], None] = lambda host: None
+    ) -> None:
+        self._nodes, self.remote, self._fence = dict(nodes), remote, fence
 
     def __getitem__(self, host: str) -> Node:
+        if host not in self._nodes:
+            self._fence(host)
+        return self.returning(host)
+
+    def returning(self, host: str) -> Node:
+        """Also that of a host that was declared lost: to look at what it comes back with."""
         node = self._nodes.get(host) or (self.remote.node(host) if self.remote else None)
         if node is None:
             raise errors.Unavailable(f"Host {host} cannot be reached: no node agent of that name runs.")

@@ -89,11 +89,13 @@ class Asker:
             self._new.add(host)
 
     def forget(self, host: str) -> None:
+        """There is no agent of this host any more; whoever waits for it is told that it is unreachable."""
         with self._lock:
             self._hosts.pop(layout.says(host), None)
             self._new.discard(host)
             self._heard.pop(host, None)
             self._declared.pop(host, None)
+        self._ask_again()
 
     def names(self) -> list[str]:
         with self._lock:
@@ -144,6 +146,10 @@ class Asker:
         while True:
             now_s = clock.monotonic()
             self._refuse_ending()
+            if self.node(call.host) is None:
+                raise errors.Unreachable(
+                    f"Host {call.host} has no agent any more: `brickyard host enroll` gives it one."
+                )
             if now_s - heard_s >= self.settings.patience_s:
                 raise errors.Unreachable(self._silent(call.host, now_s - heard_s, why))
             if now_s >= ask_s:

@@ -18,7 +18,7 @@ from brickyard.core.bricks import Found
 from brickyard.db import audit, hosts
 from brickyard.db.audit import Records
 from brickyard.db.database import Row, Tx
-from brickyard.flows import repair_adopt, repair_host, repair_records, repair_remove
+from brickyard.flows import repair_adopt, repair_disown, repair_host, repair_records, repair_remove
 from brickyard.hypervisor.machine import Running
 from brickyard.service import brick_differences, differences, record_differences, work
 from brickyard.service.differences import Difference, Repair, Seen
@@ -63,14 +63,21 @@ def look(site: Site) -> list[Finding]:
 
 
 def repair(
-    site: Site, caller: Caller, *, dry_run: bool = False, grace_s: int = GRACE_S, remove_orphans: bool = False
+    site: Site,
+    caller: Caller,
+    *,
+    dry_run: bool = False,
+    grace_s: int = GRACE_S,
+    remove_orphans: bool = False,
+    recover: bool = False,
 ) -> list[Finding]:
     """What `look` finds, with a flow for each repair that is due.
 
     Without `remove_orphans` a brick that says whose it is gets its row back; with it, it is removed after the grace
-    period, and so are root disks and guests without an instance. What has no label is never touched.
+    period, and so are root disks and guests without an instance. What has no label is never touched. With `recover`
+    bricks that were given up with their host become nobody's, for whoever wants to take them over.
     """
-    found = [_planned(finding, grace_s, remove_orphans) for finding in look(site)]
+    found = [_planned(finding, grace_s, remove_orphans, recover) for finding in look(site)]
     if dry_run:
         return found
     started: dict[str, str] = {}
@@ -103,11 +110,13 @@ def take_over(site: Site, caller: Caller, pool: Row) -> list[str]:
     return sorted(id for id in flows if id)
 
 
-def _planned(finding: Finding, grace_s: int, remove_orphans: bool) -> Finding:
+def _planned(finding: Finding, grace_s: int, remove_orphans: bool, recover: bool) -> Finding:
     difference = finding.difference
-    action = difference.removal if remove_orphans and difference.removal else difference.repair
+    wanted = (difference.removal if remove_orphans else None) or (difference.release if recover else None)
+    action = wanted or difference.repair
     if action is None:
-        why = "removed only on request" if difference.removal else "no repair is safe without knowing more"
+        asked = "removed or recovered" if difference.release else "removed"
+        why = f"{asked} only on request" if difference.removal else "no repair is safe without knowing more"
         return replace(finding, why_not=why)
     if action not in differences.GRACEFUL:
         return replace(finding, action=action)
@@ -145,14 +154,15 @@ def _start(site: Site, caller: Caller, finding: Finding, started: dict[str, str]
 
 def _flow(tx: Tx, difference: Difference, action: Repair) -> tuple[str, dict[str, Any]]:
     """Name and parameters of the flow that repairs a difference."""
-    if action in (Repair.ADOPT, Repair.REMOVE):
+    if action in (Repair.ADOPT, Repair.REMOVE, Repair.DISOWN):
         assert difference.pool_id is not None
         place = {"pool": difference.where, "pool_id": difference.pool_id}
         if action is Repair.ADOPT:
             return repair_adopt.FLOW.name, repair_adopt.params(**place, found=difference.found)
         label = next(one.label for one in difference.found if one.name == difference.name)
         assert label is not None
-        return repair_remove.FLOW.name, repair_remove.params(**place, label=label)
+        flow = repair_disown.FLOW if action is Repair.DISOWN else repair_remove.FLOW
+        return flow.name, repair_remove.params(**place, label=label)
     if action is Repair.DESTROY:
         return repair_host.FLOW.name, repair_host.params(host=difference.where, guest=difference.name)
     if action is Repair.TIDY:

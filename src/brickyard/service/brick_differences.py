@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from brickyard.core import bricks, sizes
 from brickyard.core.bricks import Found, Kind
@@ -68,6 +69,8 @@ def unknown_bricks(records: Records, seen: Seen) -> Iterator[Difference]:
                 yield _foreign(records, pool_id, found, row)
             elif found.wiping:
                 yield _half_deleted(records, pool_id, found)
+            elif row is None and found.name in records.lost:
+                yield _lost(records, pool_id, found)
             elif row is not None:
                 yield _elsewhere(records, seen, pool_id, found, row)
             else:
@@ -120,6 +123,15 @@ def _contradiction(records: Records, places: Sequence[tuple[str, Found]], pool_i
     return Difference(
         "contradiction", records.pools[pool_id].name, found.name, f"{text}.", (label.id,), project_id=label.project
     )
+
+
+def _lost(records: Records, pool_id: str, found: Found) -> Difference:
+    assert found.label is not None
+    text = (
+        f"{found.name} of project {found.label.project} was given up at {records.lost[found.name]}, when its host was"
+    )
+    text += " lost: it is older than what came after, and is not served under this name"
+    return replace(_orphan("lost_brick", records, pool_id, found, text), release=Repair.DISOWN)
 
 
 def _half_deleted(records: Records, pool_id: str, found: Found) -> Difference:

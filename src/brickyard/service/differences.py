@@ -19,6 +19,7 @@ class Repair(enum.StrEnum):
 
     ADOPT = "adopt"  # give a brick its row back
     REMOVE = "remove"  # wipe and delete a brick of ours
+    DISOWN = "disown"  # make a brick nobody's, with its content: `manage` takes it over under another id
     TIDY = "tidy"  # remove what dead verbs left
     DESTROY = "destroy"  # end a guest
     RELEASE = "release"  # give back a claim that nobody owns
@@ -40,6 +41,7 @@ class Difference:
     about: tuple[str, ...] = ()  # ids: while a flow works on one of them, it is no difference
     repair: Repair | None = None
     removal: Repair | None = None  # instead, where the administrator wants orphans removed
+    release: Repair | None = None  # instead, where the administrator wants lost bricks recovered
     found: tuple[Found, ...] = ()  # bricks that a repair takes together: a volume, then its snapshots
     project_id: str | None = None
     pool_id: str | None = None  # or host

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from brickyard.core import clock
 from brickyard.db import figures, hosts
+from brickyard.db.database import Row
 from brickyard.service import hosts as host_rules
 from brickyard.service import services
 from brickyard.service.site import Site
@@ -54,12 +55,13 @@ def all_(site: Site) -> list[Check]:
         *found,
         *([] if site.waker.here else _conductors(others)),
         _queue(queue),
-        *(
-            Check(f"host {row.name}", host_rules.up(row, oldest), f"last report {row.heartbeat_at or 'never'}")
-            for row in known
-        ),
+        *(Check(f"host {row.name}", host_rules.up(row, oldest), _seen(row)) for row in known),
         *(Check(f"backend {row.name}", bool(row.up), row.why_down or "up") for row in backends),
     ]
+
+
+def _seen(row: Row) -> str:
+    return f"declared lost at {row.lost_at}" if row.lost_at else f"last report {row.heartbeat_at or 'never'}"
 
 
 def _conductors(others: Mapping[tuple[str, str], bool]) -> list[Check]:

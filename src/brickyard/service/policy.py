@@ -194,6 +194,8 @@ RULES: dict[str, str] = {
     # own API
     "brickyard:host_get": ADMIN,
     "brickyard:host_update": ADMIN,
+    "brickyard:host_lose": ADMIN,
+    "brickyard:host_back": ADMIN,
     "brickyard:agent_get": ADMIN,
     "brickyard:agent_enroll": ADMIN,
     "brickyard:agent_dismiss": ADMIN,

@@ -17,7 +17,7 @@ from brickyard.db import agents, hosts
 from brickyard.db.database import Database
 from brickyard.nodes import verbs
 from brickyard.nodes.remote import Asker
-from brickyard.service import instances, reports
+from brickyard.service import instances, lost_hosts, reports
 
 LOG = logging.getLogger(__name__)
 THREADS = 4
@@ -143,6 +143,8 @@ class Agents:
         node = self.node(host)
         if node is None:
             return  # it was dismissed
+        if lost_hosts.heard(self.db, host):
+            return  # it counts when it has been looked at, and says then how it is
         if report is None:
             with self.db.begin() as tx:
                 known = hosts.touch(tx, host)

@@ -22,6 +22,7 @@ def repair(request: Request) -> Reply:
         request.caller,
         dry_run=body.get("dry_run", False),
         grace_s=body.get("grace_s", audit.GRACE_S),
-        remove_orphans=body.get("orphans", "adopt") == "remove",
+        remove_orphans=body.get("orphans") == "remove",
+        recover=body.get("orphans") == "recover",
     )
     return Reply(200, {"differences": [views.finding(one) for one in found]})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from brickyard.api.request import Reply, Request
 from brickyard.api.views import own as views
+from brickyard.api.views import own_losses as views_of_loss
 from brickyard.core import clock
 from brickyard.db.database import Row
-from brickyard.service import hosts
+from brickyard.service import hosts, lost_hosts
 
 
 def index(request: Request) -> Reply:
@@ -30,6 +31,25 @@ def devices(request: Request, name: str) -> Reply:
     """List the disks of a host: their serials and sizes, what is on them, and which pool has them."""
     host, found = hosts.devices(request.site, name)
     return Reply(200, {"devices": [views.disk(disk, host) for disk in found]})
+
+
+def loss(request: Request, name: str) -> Reply:
+    """Show what is only on a host, and what would become of it if the host was lost. Nothing changes."""
+    return Reply(200, views_of_loss.loss(lost_hosts.look(request.site, name)))
+
+
+def lose(request: Request, name: str) -> Reply:
+    """Declare a host lost; with `data_lost` what lies there is given up for good. `confirm`, the name of the host once
+    more, is needed for that, and while the host is up. Follow it by its flow_id."""
+    body = request.body
+    data_lost, confirm = body.get("data_lost", False), body.get("confirm")
+    id = lost_hosts.lose(request.site, request.caller, name, data_lost=data_lost, confirm=confirm)
+    return Reply(202, {"flow_id": id})
+
+
+def back(request: Request, name: str) -> Reply:
+    """Look at a host that was lost and is back, or again at what was not found there. Follow it by its flow_id."""
+    return Reply(202, {"flow_id": lost_hosts.take_back(request.site, request.caller, name)})
 
 
 def _shown(request: Request, row: Row) -> dict[str, object]:

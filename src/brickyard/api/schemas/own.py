@@ -30,6 +30,7 @@ HOST_UPDATE = shapes.closed(
     },
     minProperties=1,
 )
+HOST_LOST = shapes.closed({"data_lost": BOOLEAN, "confirm": NAME})
 AGENT_ENROLL = shapes.closed({"host": NAME}, required=("host",))
 AGENT_CREDENTIALS = shapes.closed({"token": NAME}, required=("token",))
 DEVICE: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
@@ -97,7 +98,7 @@ INSTANCE_ATTACH = shapes.closed({"volume_id": shapes.uuid}, ("volume_id",))
 _VOLUME = shapes.closed({"size_gib": whole(1), "volume_type": NAME, "availability_zone": NAME}, ("size_gib",))
 EXPLAIN = shapes.closed({**_BOOT, "volume": _VOLUME}, minProperties=1)
 AUDIT_REPAIR = shapes.closed(
-    {"dry_run": BOOLEAN, "grace_s": whole(0, 10 * 365 * 86400), "orphans": {"enum": ["adopt", "remove"]}}
+    {"dry_run": BOOLEAN, "grace_s": whole(0, 10 * 365 * 86400), "orphans": {"enum": ["adopt", "remove", "recover"]}}
 )
 
 # answers: name in the API document → schema --------------------------------------------------------------------------
@@ -127,9 +128,22 @@ def _list(key: str, of: str) -> Schema:
 ANSWERS: dict[str, Schema] = {
     "Host": _shown(
         id=_S, name=_S, up=_B, enabled=_B, disabled_reason=_N, labels=_O, hypervisor=_N, vcpus_total=_I,
-        vcpus_claimed=_I, memory_mib_total=_I, memory_mib_claimed=_I, heartbeat_at=_N, created_at=_S, updated_at=_N,
+        vcpus_claimed=_I, memory_mib_total=_I, memory_mib_claimed=_I, heartbeat_at=_N, lost_at=_N, created_at=_S,
+        updated_at=_N,
     ),
     "Hosts": _list("hosts", "Host"),
+    "LostThing": _shown(id=_S, name=_N, project_id=_S, status=_S, lost_at=_N),
+    "LostVolume": {"allOf": [
+        _ref("LostThing"), _shown(size_gib=_I, pool=_S, backups={"type": "array", "items": _S}),
+    ]},
+    "LostSnapshot": {"allOf": [_ref("LostThing"), _shown(size_gib=_I, volume_id=_S)]},
+    "LostInstance": {"allOf": [_ref("LostThing"), _shown(boots_elsewhere=_B)]},
+    "LostAttachment": _shown(id=_S, volume_id=_S, instance_id=_N, status=_S, attached_host=_N),
+    "WaitingFlow": _shown(id=_S, name=_S, status=_S, resource_id=_N, error=_N),
+    "Loss": {"allOf": [_shown(host=_ref("Host")), *(_list(key, of) for key, of in (
+        ("volumes", "LostVolume"), ("snapshots", "LostSnapshot"), ("instances", "LostInstance"),
+        ("attachments", "LostAttachment"), ("flows", "WaitingFlow"),
+    ))]},
     "Agent": _shown(host=_S, enrolled_at=_N, invited_until=_N, created_at=_S, updated_at=_N),
     "Agents": _list("agents", "Agent"),
     "Invitation": _shown(host=_S, token=_S, expires_at=_S),

@@ -25,9 +25,16 @@ def host(row: Row, up: bool) -> dict[str, Any]:
         "memory_mib_total": row.memory_mib_total,
         "memory_mib_claimed": row.memory_mib_claimed,
         "heartbeat_at": row.heartbeat_at,
+        "lost_at": row.lost_at,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }
+
+
+def _silent(row: Row) -> str:
+    """Of a host that is lost it is not known any more when it reported last."""
+    since = f"has not reported since {row.heartbeat_at}" if row.heartbeat_at else "is lost, or has never reported"
+    return f"Host {row.host} {since}."
 
 
 def agent(row: Row) -> dict[str, Any]:
@@ -90,7 +97,7 @@ def _backend(row: Row, backend: str, oldest: str) -> dict[str, Any]:
         "volume_backend_name": row.volume_backend_name,
         "availability_zone": row.availability_zone,
         "up": bool(row.up) and host_up,
-        "why_down": row.why_down if host_up else f"Host {row.host} has not reported since {row.heartbeat_at}.",
+        "why_down": row.why_down if host_up else _silent(row),
         "enabled": bool(row.enabled),
         "from_api": row.options is not None,
     }

@@ -158,6 +158,7 @@ def upgrade() -> None:
         sa.Column("disabled_reason", sa.String(length=255), nullable=True),
         sa.Column("hypervisor", sa.String(length=255), nullable=True),
         sa.Column("heartbeat_at", sa.String(length=26), nullable=True),
+        sa.Column("lost_at", sa.String(length=26), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_hosts")),
@@ -194,6 +195,17 @@ def upgrade() -> None:
     with op.batch_alter_table("images", schema=None) as batch_op:
         batch_op.create_index("ix_images_name", ["name"], unique=False)
 
+    op.create_table(
+        "lost_bricks",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("pool", sa.String(length=255), nullable=False),
+        sa.Column("lost_at", sa.String(length=26), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lost_bricks")),
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_bin",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
     op.create_table(
         "messages",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -640,6 +652,7 @@ def upgrade() -> None:
         sa.Column("request", sa.JSON(), nullable=False),
         sa.Column("paused_reason", sa.Text(), nullable=True),
         sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("lost_at", sa.String(length=26), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
@@ -686,6 +699,7 @@ def upgrade() -> None:
         sa.Column("readonly", sa.Boolean(), nullable=True),
         sa.Column("generation", sa.Integer(), server_default="1", nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("lost_at", sa.String(length=26), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
@@ -758,6 +772,7 @@ def upgrade() -> None:
         sa.Column("group_snapshot_id", sa.String(length=36), nullable=True),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("lost_at", sa.String(length=26), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),
         sa.Column("updated_at", sa.String(length=26), nullable=True),
         sa.CheckConstraint(
