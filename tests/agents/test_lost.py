@@ -7,24 +7,28 @@ from tests.agents.rig import Control, Site, until
 
 pytestmark = pytest.mark.slow
 OTHER = ("hosts/h2", "pools/h2@fast", "pools/h2@bulk")
+OWN = ("pools/h1@fast", "pools/h1@bulk")
 
 
-def enable_other(control: Control, enabled: bool) -> None:
-    for path in OTHER:
+def enable(control: Control, *paths: str, enabled: bool = True) -> None:
+    for path in paths:
         control.http.patch(f"/v1/{path}", json={"enabled": enabled}).raise_for_status()
 
 
 def test_a_lost_host_is_cut_off_and_comes_back_by_enrolment_only(site: Site) -> None:
     control, h1, _ = site
-    enable_other(control, enabled=False)
+    pool = {"host": "h1", "name": "extra", "driver": "raw", "path": str(h1.directory / "extra")}
+    control.post("/v1/pools", pool, 201)
+    enable(control, *OTHER, *OWN, enabled=False)
     kept = control.volume()
     control.becomes(kept, "available")
+    assert (h1.directory / "extra" / f"volume-{kept}").exists()
     h1.hold()
     waiting = control.volume()
     until(h1.waits, "its brick is being made")
     h1.kill()
     h1.go_on()
-    enable_other(control, enabled=True)
+    enable(control, *OTHER, *OWN)
     words = ("--url", control.url, "host", "lost", "h1")
     assert waiting in control.run(*words, "--dry-run")
     told = control.run(*words, "--confirm", "h1")  # and nobody waits for it any more
@@ -39,6 +43,7 @@ def test_a_lost_host_is_cut_off_and_comes_back_by_enrolment_only(site: Site) -> 
     assert refused.status_code == 409 and "brickyard host enroll h1" in refused.text
     assert control.hosts_up() == {"h2"}
     h1.kill()
+    (h1.state / "backends.json").unlink()  # it was imaged anew, and does not know of that pool
     h1.enroll(control)
     h1.start()
     until(lambda: "h1" in control.hosts_up(), "h1 is taken in again")
@@ -55,4 +60,4 @@ def test_a_lost_host_is_cut_off_and_comes_back_by_enrolment_only(site: Site) -> 
     until(repaired, "nothing is left of it")
     assert control.status(waiting) == "available"
     control.delete(kept, waiting)
-    assert not h1.litter()
+    assert control.http.delete("/v1/pools/h1@extra").status_code == 204

@@ -51,6 +51,7 @@ DOING = {
     "volumes": "creating volumes", "boot": "booting", "brick": "making the brick", "grow": "growing the brick",
     "snapshot": "keeping the content", "revert": "reverting", "wipe": "wiping", "delete": "deleting",
     "destroy": "ending the guest", "off": "shutting down", "drain": "moving the data away",
+    "settle": "ending what waits for the host", "look": "looking at what the host has",
 }  # fmt: skip
 
 

@@ -144,7 +144,9 @@ class Agents:
         if node is None:
             return  # it was dismissed
         if lost_hosts.heard(self.db, host):
-            return  # it counts when it has been looked at, and says then how it is
+            if report is not None:
+                self._settled(node, report)  # or a pool that it has forgotten could not be looked at
+            return  # it counts after that, and says then how it is
         if report is None:
             with self.db.begin() as tx:
                 known = hosts.touch(tx, host)
