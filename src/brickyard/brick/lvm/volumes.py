@@ -196,7 +196,21 @@ class Volumes:
         return self.path(volume)
 
     def deactivate(self, volume: Volume | str) -> None:
-        self.change("lvchange", "-an", self.place(volume))
+        """Of a device without a table LVM does not see that it lies on the pool, would remove that too, and refuses."""
+        if isinstance(volume, str) or not self._remove_empty(volume):
+            self.change("lvchange", "-an", self.place(volume))
+
+    def _remove_empty(self, volume: Volume) -> bool:
+        """Remove a device that has no table, because who was activating it has died; whether it was one."""
+        if not volume.stopped:
+            return False
+        named = ("--uuid", "LVM-" + f"{self._uuid}{volume.uuid}".replace("-", ""))
+        look = ("dmsetup", "info", "-c", "--noheadings", "-o", "tables_loaded", *named)
+        with self.turn(), contextlib.suppress(errors.ToolFailed):  # it is gone, or open: LVM says so itself
+            if shell.run(look, timeout_s=DMSETUP_S).strip() in ("None", "Inactive"):
+                shell.run(["dmsetup", "remove", *named], timeout_s=DMSETUP_S)
+                return True
+        return False
 
     def told(self, name: str) -> tuple[Group, Volume, Did]:
         """The volume of a brick that can be used, and its group; CHANGED if its device was not what it should be."""
@@ -212,6 +226,9 @@ class Volumes:
         did = self.tell(group, pool) if pool is not None else Did.ALREADY
         if is_told(volume):
             return did
+        if self._remove_empty(volume) or not volume.device:
+            self.change("lvchange", "-ay", "-K", self.place(volume))
+            return Did.CHANGED
         major, minor = volume.device.split(":")
         with self.turn() as lvm:
             shell.run(["dmsetup", "clear", "--major", major, "--minor", minor], timeout_s=DMSETUP_S)
@@ -351,8 +368,10 @@ class Volumes:
 
 def is_told(volume: Volume) -> bool:
     """Whether the kernel has it as LVM has written it down, where it is active."""
-    if not volume.active or not volume.device:
+    if not volume.active:
         return True
+    if not volume.device:  # LVM tells no number of one that never had a table
+        return not volume.stopped
     place = Path("/sys/dev/block", volume.device)
     try:
         size_bytes = int((place / "size").read_text()) * SECTOR_BYTES
