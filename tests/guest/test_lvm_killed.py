@@ -161,6 +161,7 @@ CASES = [
     ("lvm-thin", reopen, "lvchange"),
     ("lvm-thin", delete, "lvchange"),
     ("lvm-thin", delete, "lvremove"),
+    ("lvm-thin", open_after_boot, "lvchange"),
 ]
 
 
@@ -188,7 +189,7 @@ def test_lvm_killed_at_any_moment_leaves_what_a_repeat_mends(
         fill(driver, label.name, 7)
         if act is open_after_boot:
             run("lvm", "vgchange", "-an", "ours")
-            driver = brick.load(kind, {"volume_group": "ours"})
+            driver = brick.load(kind, {"volume_group": "ours"})  # which has not seen the pool at work
         wrapped.setenv("KILLED_COMMAND", command)
         wrapped.setenv("KILLED_MOMENT", str(moment))
         try:
@@ -201,6 +202,8 @@ def test_lvm_killed_at_any_moment_leaves_what_a_repeat_mends(
         wrapped.delenv("KILLED_COMMAND")
         print(f"{act.__name__}, {command}, moment {moment}: {stopped()}", flush=True)
         act(driver, label, other)
+        if act is open_after_boot:
+            driver.check()  # which every start of a service does
         assert stopped() == []
         if act is not delete:
             assert holds(driver, label.name, 7)

@@ -13,6 +13,9 @@ begins; before anybody is told that what they want is there already; and when a 
 A pool is told twice, to make the volume and then its new number, and it keeps each at once. After a death between these
 two LVM refuses every further change, because the pool has a volume already that it is to make. `forget` lets the pool
 make it anew: nobody was told of it, and nobody has written to it.
+
+A pool is activated part by part. After a death in between LVM refuses to activate it, because a part is active; see
+`take_down`. The last part only shows that the pool is active; of it a device without a table may be left.
 """
 
 from __future__ import annotations
@@ -29,12 +32,16 @@ from brickyard.core.bricks import Did
 SETTLING = "brickyard-settling"
 TIMEOUT_S = 60.0
 THERE_ALREADY = re.compile(r"already contain thin device with device_id ([0-9]+)")  # so says LVM 2.03
+PART_ACTIVE = "is prohibited while logical volume"
+PARTS = ("_tmeta", "_tdata")
+READ_ONLY = "R"  # in the second place of the attributes of a volume: so a person activates a part, to look at it
 TRANSACTION = 3  # word of the status of a pool: begin, length, thin-pool, transaction
 
 
 def settle(volumes: Volumes, pool: str) -> Did:
     """Let an active pool do what LVM has written down for it. May run twice."""
     with volumes.turn() as lvm:  # or somebody is between the two halves just now
+        _remove_empty(_plain(volumes.name, pool))
         rows = lvm.report("lvs", "-o", "lv_name,transaction_id", volumes.name)["lv"]
         known = {row["lv_name"]: row["transaction_id"] for row in rows}
         if _in_kernel(volumes.name, pool)[1] == known.get(pool) and SETTLING not in known:
@@ -74,9 +81,23 @@ def forget(failed: errors.ToolFailed, lvm: Lvm, group: str, pool: str) -> bool:
     return True
 
 
+def take_down(failed: errors.ToolFailed, lvm: Lvm, group: str, pool: str) -> bool:
+    """Deactivate what is active of a pool that is not; whether the change may be tried again now. InUse where a process
+    has it open. The caller has the group's turn."""
+    if PART_ACTIVE not in failed.stderr:
+        return False
+    rows = lvm.report("lvs", "-a", "-o", "lv_name,lv_attr", group)["lv"]
+    parts = {f"{pool}{part}" for part in PARTS}
+    if any(row["lv_name"].strip("[]") in parts and row["lv_attr"][1] == READ_ONLY for row in rows):
+        return False
+    for part in sorted(parts):
+        lvm.run("lvchange", "-an", f"{group}/{part}")
+    return True
+
+
 def _in_kernel(group: str, pool: str) -> tuple[str, str]:
     """The name of the kernel's pool, which has a layer of its own from its first volume on, and its transaction."""
-    plain = "-".join(part.replace("-", "--") for part in (group, pool))
+    plain = _plain(group, pool)
     name = status = ""
     for line in shell.run(["dmsetup", "status", "--target", "thin-pool"], timeout_s=TIMEOUT_S).splitlines():
         mapped, _, told = line.partition(": ")
@@ -88,3 +109,15 @@ def _in_kernel(group: str, pool: str) -> tuple[str, str]:
             f"the thin pool {group}/{pool} does not work: {status or 'not active'}; repair it (lvconvert --repair)"
         )
     return name, words[TRANSACTION]
+
+
+def _plain(group: str, pool: str) -> str:
+    """What the device of a pool is called."""
+    return "-".join(part.replace("-", "--") for part in (group, pool))
+
+
+def _remove_empty(device: str) -> None:
+    look = ("dmsetup", "info", "-c", "--noheadings", "-o", "tables_loaded", device)
+    with contextlib.suppress(errors.ToolFailed):  # there is none
+        if shell.run(look, timeout_s=TIMEOUT_S).strip() in ("None", "Inactive"):
+            shell.run(["dmsetup", "remove", device], timeout_s=TIMEOUT_S)

@@ -44,7 +44,9 @@ class ThinDriver:
             lambda volume: volume.pool == pool,
             uuid=uuid,
             devices=devices,
-            mend=lambda failed, lvm: pending.forget(failed, lvm, group, pool),
+            mend=lambda failed, lvm: (
+                pending.forget(failed, lvm, group, pool) or pending.take_down(failed, lvm, group, pool)
+            ),
         )
         self._raid1 = raid1
         self._make_pool = make_pool
