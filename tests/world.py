@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import falcon.testing
-from tests import engines
+from tests import engines, exporting
 
 from brickyard.api import app
-from brickyard.brick import registry
+from brickyard.brick import registry, serving
+from brickyard.brick.exports import Exports
 from brickyard.core import pools, settings
 from brickyard.db import database
 from brickyard.db import hosts as hosts_rows
@@ -77,18 +78,21 @@ def make(
     hosts: Mapping[str, machine.Hypervisor | None] | None = None,
     db: database.Database | None = None,
     elsewhere: Collection[str] = (),
+    exports: bool = False,
     **service: Any,
 ) -> site.Site:
     """A site with a backend for each of `drivers` (name → driver) on each host; the conductor is not started.
 
     Without `hosts` there is one, h1, and its pools lie directly under `tmp_path`. `db` comes from `engines`.
     The hosts `elsewhere` are no nodes of this process, as far as the service knows.
+    With `exports` each host serves its bricks to guests of the others, which are simulated.
     """
     db = db or engines.empty(tmp_path)
     options = settings.Service(**service)
     nodes = {}
     for name, mind in (hosts or {"h1": hypervisor}).items():
-        nodes[name] = node(name, tmp_path / name if hosts else tmp_path, drivers, mind, tmp_path / "kept")
+        at = exporting.here(len(nodes)) if exports else None
+        nodes[name] = node(name, tmp_path / name if hosts else tmp_path, drivers, mind, tmp_path / "kept", at)
         reports.record(db, nodes[name].report())
     book = places.Places(db, options)
     book.refresh()
@@ -113,6 +117,7 @@ def node(
     drivers: Mapping[str, str],
     hypervisor: machine.Hypervisor | None,
     kept: Path | None = None,
+    exports: settings.Exports | None = None,
 ) -> local.LocalNode:
     """A host in rack r1 of zone nova, started; its backups are in the directory `kept`."""
     directory.mkdir(exist_ok=True)
@@ -125,6 +130,9 @@ def node(
         hypervisor=hypervisor,
         make=from_api,
         keeper=keeping.Keeper(settings.Backups("volumes", kept) if kept else None),
+        exports=(lambda opened: Exports(directory / "exports", exports, opened, serving.Simulated()))
+        if exports
+        else None,
     )
     made.start()
     return made

@@ -241,6 +241,7 @@ def _node(read: Files, state_dir: Path, service: settings.Service) -> settings.N
     if re.search(r"[@#\s/]", host) or len(host) > 190:
         read.wrong("DEFAULT", f"host is {host!r}; allowed: a name without @, #, / and spaces", name="host")
     vcpus, memory_mib = read.value("host", "vcpus"), read.value("host", "memory_mib")
+    address = read.value("host", "export_address")
     cpus, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
     return settings.Node(
         host=host,
@@ -251,6 +252,7 @@ def _node(read: Files, state_dir: Path, service: settings.Service) -> settings.N
         hypervisor=read.value("host", "hypervisor"),
         backends=_backends(read, state_dir, service.availability_zone),
         backups=config_backups.read(read, state_dir),
+        exports=settings.Exports(address, *read.value("host", "export_ports")) if address else None,
     )
 
 

@@ -27,6 +27,8 @@ KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
     "flag": lambda option: types.Boolean(),
     "list": lambda option: lambda text: [name.strip() for name in text.split(",") if name.strip()],
     "labels": lambda option: options.labels,
+    "ports": lambda option: options.ports,
+    "address": lambda option: options.address,
     "port": lambda option: types.Port(min=1),
     "choice": lambda option: types.String(choices=list(option.choices)),
     "json": lambda option: options.json_object,

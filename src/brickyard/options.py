@@ -7,6 +7,7 @@ stands for each section that `enabled_backends` names. Kinds are the keys of `in
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import math
 import re
@@ -45,6 +46,8 @@ class Option:
             "list": "names with commas between them",
             "labels": "name=value pairs with commas between them",
             "port": "a port from 1 to 65535",
+            "ports": "the first and the last port, with a dash between them",
+            "address": "one IP address of this host",
             "json": "a JSON object",
             "regex": "a regular expression",
             "origins": "* or https://host:port, with commas between them",
@@ -77,6 +80,20 @@ def labels(text: str) -> dict[str, str]:
     if not all(equals and name.strip() and value.strip() for name, equals, value in pairs) or len(labels) != len(pairs):
         raise ValueError("not name=value pairs")
     return labels
+
+
+def ports(text: str) -> tuple[int, int]:
+    first, last = (int(word) for word in text.split("-"))
+    if not 0 < first <= last < 65536:
+        raise ValueError("not ports")
+    return first, last
+
+
+def address(text: str) -> str:
+    found = ipaddress.ip_address(text)
+    if found.is_unspecified or found.is_multicast:
+        raise ValueError("not the address of one host")
+    return str(found)
 
 
 def finite(number: float | None) -> float:
@@ -227,6 +244,8 @@ TABLE: tuple[Option, ...] = (
     Option("oslo_middleware", "enable_proxy_headers_parsing", "flag", "false", "Whether Forwarded and X-Forwarded-Proto, -Host, -Port and -Prefix are believed, for links in answers. Only where nobody reaches the API but through a proxy that sets them."),
     Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults, see docs/reference/policy.md. It is read at the start."),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
+    Option("host", "export_address", "address", None, "Address of this host at which guests of other hosts reach its bricks, by NBD over TLS. Default: its bricks are for its own guests."),
+    Option("host", "export_ports", "ports", "10810-11809", "The ports for that, the first and the last: one for each brick and guest."),
     Option("host", "vcpus", "number", None, "Virtual processors for instances. Default: the machine's, less a sixteenth from eight up.", minimum=0),
     Option("host", "memory_mib", "number", None, "Memory for instances, in MiB. Default: the machine's, less a tenth and at least 512.", minimum=0),
     Option("host", "hypervisor", "choice", "qemu", "What runs instances here; none: storage only; memory: a simulation for tests.", choices=("qemu", "memory", "none")),

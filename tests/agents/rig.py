@@ -174,8 +174,8 @@ class Control(Process):
 class Host(Process):
     """The agent of one host; `enroll` it first."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        super().__init__(directory / name, NODE, "node")
+    def __init__(self, directory: Path, name: str, config: str = NODE) -> None:
+        super().__init__(directory / name, config, "node")
         self.name = name
 
     def enroll(self, control: Control) -> None:

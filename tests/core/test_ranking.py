@@ -176,6 +176,18 @@ def test_storage_hosts_serve_instances_in_their_rack():
     assert [(c.host.name, c.pools[0].host, c.distance) for c in found.candidates] == [("b", "a", 1)]
 
 
+def test_hosts_that_export_nothing_serve_their_own_instances_only():
+    listed = [dataclasses.replace(site.host, exports=site.host.name == "a") for site in racks().sites.values()]
+    inv = inventory.Inventory(listed)
+    found = ranking.rank_hosts(inv, Boot(1, 1, (Ask(100),), locality="zone"))
+    assert [(c.host.name, c.pools[0].host) for c in found.candidates] == [("a", "a"), ("b", "a"), ("c", "a")]
+    assert hosts_of(ranking.rank_hosts(inv, Boot(1, 1, holders=("a",), locality="rack"))) == ["a", "b"]
+    assert hosts_of(ranking.rank_hosts(inv, Boot(1, 1, holders=("b",), locality="zone"))) == ["b"]
+    assert hosts_of(ranking.rank_hosts(inv, Boot(1, 1, holders=("b",), required=False))) == ["b"]
+    [why] = [v.refusal for v in ranking.explain(inv, Boot(1, 1, holders=("b",), locality="rack")) if v.name == "a"]
+    assert why is not None and why.message == "an existing volume is on b, which exports none to other hosts now"
+
+
 @pytest.mark.parametrize(
     ("boot", "expected"),
     [

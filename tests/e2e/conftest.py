@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from brickyard.brick import shell
+from tests import tiny as image
 
 from .service import Service
 
@@ -19,9 +17,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 @pytest.fixture(scope="session")
 def tiny() -> Path:
-    cache = Path(os.environ.get("BRICKYARD_CACHE") or Path.home() / ".cache" / "brickyard")
-    shell.run([str(ROOT / "scripts" / "tiny-image"), str(cache / "tiny")], timeout_s=600)
-    return cache / "tiny"
+    return image.image()
 
 
 @pytest.fixture

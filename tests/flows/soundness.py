@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from brickyard.core.bricks import Kind, name_of
+from brickyard.core.pools import parse
 from brickyard.core.states import FROM_ATTACHMENT, V, from_attachments
 from brickyard.db import schema, store
 from brickyard.service.site import Site
@@ -68,9 +69,32 @@ def check(site: Site, *, settled: bool = True) -> None:
     _check_images(site)
     _check_attachments(site)
     instances = {row.id for row in rows(site, schema.instances) if row.status == "active"}
-    guests = site.world.nodes["h1"].guests()
+    guests = [guest for node in _nodes(site) for guest in node.guests()]
     assert {guest.id for guest in guests if guest.status != "stopped"} == instances
     assert {guest.id for guest in guests} <= {row.id for row in rows(site, schema.instances)}
+    _check_exports(site)
+
+
+def _nodes(site: Site) -> list[Any]:
+    """Of every host, lost or not."""
+    return [site.world.nodes.returning(row.name) for row in rows(site, schema.hosts)]
+
+
+def _check_exports(site: Site) -> None:
+    """A host serves what instances of others have, and nothing else; each export has its process. A guest may have let
+    go of a disk, and its detach have failed after that."""
+    due = {
+        (name_of(Kind.VOLUME, row.volume_id), row.instance_uuid)
+        for row in rows(site, schema.attachments)
+        if (row.connection_info or {}).get("driver_volume_type") == "nbd"
+    }
+    there = [found for node in _nodes(site) for found in node.exports()]
+    served = {(found.name, found.client) for found in there}
+    guests = [guest for node in _nodes(site) for guest in node.guests()]
+    assert served <= due
+    assert not {(name_of(Kind.VOLUME, id), guest.id) for guest in guests for id in guest.serials} & (due - served)
+    exporting = [node.exporting for node in _nodes(site) if node.exporting is not None]
+    assert sum(len(one.server.found(one.directory)) for one in exporting) == len(there)
 
 
 def _check_hosts(site: Site) -> None:
@@ -99,9 +123,11 @@ def _check_bricks(site: Site, pools: dict[str, Any]) -> None:
                 claimed.add((row.id, pool_id))
                 doubtful |= {name_of(kind, row.id)} if row.status in ("error_deleting", "error_unmanaging") else set()
     for name, bricks in expected.items():
-        backend = name.partition("@")[2].partition("#")[0]
+        at = parse(name)
         # what has no label is nobody's
-        there = {found.name for found in site.world.nodes["h1"].bricks(backend) if found.label is not None}
+        there = {
+            found.name for found in site.world.nodes.returning(at.host).bricks(at.backend) if found.label is not None
+        }
         assert there <= bricks
         assert bricks - there <= doubtful
     assert {(c.brick_id, c.pool_id) for c in rows(site, schema.claims)} == claimed

@@ -17,6 +17,7 @@ from tests.flows import (
     group_scenarios,
     host_scenarios,
     move_scenarios,
+    reach_scenarios,
     scenarios,
     soundness,
     upload_scenarios,
@@ -36,6 +37,7 @@ SCENARIOS = (
     *upload_scenarios.SCENARIOS,
     *host_scenarios.SCENARIOS,
     *disk_scenarios.SCENARIOS,
+    *reach_scenarios.SCENARIOS,
 )
 
 
@@ -69,7 +71,7 @@ class Bench:
 
     site: Any
     hands: Hands
-    drivers: Path
+    drivers: list[Path]
 
     def probe(self, probe: engine.Probe) -> None:
         self.hands.probe = probe
@@ -86,7 +88,7 @@ class Bench:
 
     def check(self) -> None:
         soundness.check(self.site)
-        assert soundness.litter(self.drivers) == []
+        assert [soundness.litter(directory) for directory in self.drivers] == [[] for _ in self.drivers]
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +97,17 @@ def shared_db(tmp_path_factory: pytest.TempPathFactory) -> database.Database:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, shared_db: database.Database) -> Iterator[Bench]:
+def bench(tmp_path: Path, shared_db: database.Database, request: pytest.FixtureRequest) -> Iterator[Bench]:
     hands = Hands()
-    made = world.make(tmp_path, {"raw": "raw"}, memory.Memory(), db=engines.emptied(shared_db), elsewhere={"h1"})
+    params = getattr(request.node, "callspec", None)
+    names = params.params["scenario"].hosts if params is not None else ("h1",)
+    several = {name: memory.Memory() if name == names[0] else None for name in names} if len(names) > 1 else None
+    db = engines.emptied(shared_db)
+    others = {"elsewhere": {"h1"}} if several is None else {"exports": True}
+    made = world.make(tmp_path, {"raw": "raw"}, memory.Memory(), several, db, **others)
     site = dataclasses.replace(made, waker=hands)
     hands.site, hands.catalogue = site, catalogue.FLOWS
-    yield Bench(site, hands, tmp_path / "raw")
+    yield Bench(site, hands, [tmp_path / name / "raw" if several else tmp_path / "raw" for name in names])
     site.db.close()
     disk_scenarios.detach(tmp_path)
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from brickyard.brick import shell
+from tests import tiny
 
 from . import rigs
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
 def tiny_image() -> Path:
     """The directory of the tiny Linux, built once and kept between runs."""
-    cache = Path(os.environ.get("BRICKYARD_CACHE") or Path.home() / ".cache" / "brickyard")
-    shell.run([str(ROOT / "scripts" / "tiny-image"), str(cache / "tiny")], timeout_s=600)
-    return cache / "tiny"
+    return tiny.image()
 
 
 @pytest.fixture(params=["memory", pytest.param("qemu", marks=pytest.mark.guest)])

@@ -17,6 +17,16 @@ BLOCK_BYTES = 4096
 NODES = "/dev"
 
 
+def is_possible(path: str) -> bool:
+    """Whether the page cache can be passed by. It cannot on tmpfs."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return False
+    os.close(descriptor)
+    return True
+
+
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from brickyard.core import errors
 
@@ -134,3 +134,25 @@ class Connection:
     path: str
     format: str  # raw | qcow2 | vdi
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Where the one client of an export finds a brick of another host, and how it proves that it is that client: by a
+    key that both sides have, over TLS."""
+
+    address: str
+    port: int
+    name: str  # of the brick
+    client: str  # the id of the guest
+    key: str = field(default="", repr=False)  # hexadecimal; empty in what is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A brick that a host serves to a guest of another one."""
+
+    backend: str
+    name: str
+    client: str
+    read_only: bool = False

@@ -86,6 +86,9 @@ def _host_refusal(inventory: Inventory, boot: Boot, site: Site, pools: Sequence[
 
 def holder(inventory: Inventory, boot: Boot, site: Site) -> Refusal | None:
     """Existing volumes do not move: an instance that must be close to them goes where they are."""
+    for name in boot.holders:
+        if name != site.host.name and name in inventory.sites and not inventory.sites[name].host.exports:
+            return Refusal("holder", f"an existing volume is on {name}, which exports none to other hosts now")
     if not boot.required:
         return None
     allowed = inventory.rules.levels.index(boot.locality)

@@ -58,6 +58,7 @@ class HostView:
     enabled: bool
     pools: tuple[PoolView, ...]
     compute: bool  # whether instances may run here
+    exports: bool = True  # whether instances of other hosts may have volumes here
 
     @property
     def memory_mib_free(self) -> int:

@@ -130,6 +130,8 @@ class _Search:
     def _candidate(self, site: Site, at: int) -> Candidate | None:
         if filters.host_refusal(site.host, self.boot) is not None:
             return None
+        if any(holder is not site and not holder.host.exports for holder in self.holders):
+            return None
         apart = max((topology.distance(site.places, holder.places) for holder in self.holders), default=0)
         if not self.order:
             gain = self.inventory.scale.closeness(self._gap(site)) if self.near is not None else 0.0
@@ -171,9 +173,15 @@ class _Search:
             selection, count = self.selections[index], len(self.selections)
             members = self.inventory.groups[level, place] if level < self.levels else None
             if members is not None and len(members) <= SMALL_GROUP_SITES:
-                self._best[key] = selection.among(members)[:count]
+                near = members if level == 0 else [one for one in members if one.host.exports]
+                self._best[key] = selection.among(near)[:count]
             else:
-                inside = (i for i in selection.walk() if level == self.levels or i[2].site.places[level] == place)
+                inside = (
+                    item
+                    for item in selection.walk()
+                    if (level == self.levels or item[2].site.places[level] == place)
+                    and (level == 0 or item[2].site.host.exports)
+                )
                 self._best[key] = list(itertools.islice(inside, count))
         return self._best[key]
 

@@ -60,6 +60,15 @@ class Backups:
 
 
 @dataclass(frozen=True, slots=True)
+class Exports:
+    """Where this host serves bricks to guests of other hosts: an address of its own, and the ports for it."""
+
+    address: str
+    first_port: int
+    last_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """This host: what it is called, where it stands, what it may give to instances."""
 
@@ -71,6 +80,7 @@ class Node:
     hypervisor: str = "qemu"  # qemu | memory | none
     backends: tuple[Backend, ...] = ()
     backups: Backups | None = None  # None: none are made here
+    exports: Exports | None = None  # None: bricks are for the guests of this host
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from brickyard.brick import exports, serving
 from brickyard.core import errors
 from brickyard.core.settings import Settings
 from brickyard.daemons import backends
@@ -35,9 +37,15 @@ def make(settings: Settings, made_before: Sequence[tuple[str, Mapping[str, Any]]
         hypervisor=_hypervisor(settings),
         make=maker,
         keeper=keeping.Keeper(settings.node.backups),
+        exports=functools.partial(_exports, settings),
     )
     maker.taken = node.backends
     return node
+
+
+def _exports(settings: Settings, opened: exports.Opener) -> exports.Exports:
+    server = serving.Simulated() if settings.node.hypervisor == "memory" else serving.Nbd()
+    return exports.Exports(settings.state_dir / "exports", settings.node.exports, opened, server)
 
 
 def _hypervisor(settings: Settings) -> machine.Hypervisor | None:
@@ -89,6 +97,8 @@ class Reporter:
     def _work(self) -> None:
         self._attempt(self.node.start)
         while True:
+            if self.node.exporting is not None:
+                self._attempt(self.node.exporting.keep)
             self._attempt(self.report)
             self._first.set()
             self._due.wait(self.interval_s)

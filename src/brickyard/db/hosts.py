@@ -43,7 +43,14 @@ POOL = POOLS.where(sa.or_(pools.c.name == sa.bindparam("this"), pools.c.id == sa
 
 
 def record_host(
-    tx: Tx, *, name: str, labels: Mapping[str, str], vcpus: int, memory_mib: int, hypervisor: str | None
+    tx: Tx,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    vcpus: int,
+    memory_mib: int,
+    hypervisor: str | None,
+    export_address: str | None = None,
 ) -> str:
     """Insert or update a host from its report; its id. Labels of the report win over the old ones, key by key.
 
@@ -53,6 +60,7 @@ def record_host(
     if row is not None and row.lost_at is not None:
         raise errors.HostLost(_why_lost(row))
     values = {"vcpus_total": vcpus, "memory_mib_total": memory_mib, "hypervisor": hypervisor, "heartbeat_at": now}
+    values["export_address"] = export_address
     if row is None:
         id = str(uuid.uuid4())
         tx.execute(sa.insert(hosts).values(id=id, name=name, labels=dict(labels), created_at=now, **values))

@@ -61,6 +61,7 @@ hosts = sa.Table(
     flag("enabled", "1"),
     sa.Column("disabled_reason", NAME),
     sa.Column("hypervisor", NAME),  # what runs instances here; null: storage only
+    sa.Column("export_address", NAME),  # where guests of others reach its bricks; null: nowhere
     sa.Column("heartbeat_at", TIME),
     sa.Column("lost_at", TIME),  # since then nobody asks it for anything, and nothing that it reports counts
     *times(),

@@ -1,21 +1,21 @@
 """Plug a volume into one of our own running instances.
 
-plug   open the brick on its host and plug it into the guest      undo: unplug it
-show   the attachment is complete, the volume in use
+export   a brick of another host is served to the guest             undo: it is served no longer
+plug     open the brick and plug it into the guest                  undo: unplug it
+show     the attachment is complete, the volume in use
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from brickyard.core import errors, pools
-from brickyard.core.bricks import Kind, name_of
+from brickyard.core import errors
+from brickyard.core.bricks import Kind
 from brickyard.db import attachments, store
 from brickyard.db.database import Tx
-from brickyard.flows import engine
+from brickyard.flows import engine, reach
 from brickyard.flows.boot_instance import show_attached
 from brickyard.flows.engine import Act, Commit, Flow, Run
-from brickyard.nodes import verbs
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -37,10 +37,21 @@ def params(
 # implementations ---------------------------------------------------------------------------------------------------
 
 
+def export(run: Run) -> None:
+    p = run.params
+    reach.export(run, p["host"], p["instance_id"], Kind.VOLUME, p["volume_id"], p["pool"], read_only=p["read_only"])
+
+
+def unexport(run: Run) -> None:
+    p = run.params
+    if p.get("pool"):  # a detach that was queued by an older release is of a volume of the instance's host
+        reach.unexport(run, p["host"], p["instance_id"], Kind.VOLUME, p["volume_id"], p["pool"])
+
+
 def plug(run: Run) -> None:
     p = run.params
-    name = name_of(Kind.VOLUME, p["volume_id"])
-    disk = verbs.BrickDisk(pools.parse(p["pool"]).backend, name, p["volume_id"], p["read_only"], p["shared"])
+    how = {"read_only": p["read_only"], "shared": p["shared"]}
+    disk = reach.disk(run, p["host"], p["instance_id"], Kind.VOLUME, p["volume_id"], p["pool"], **how)
     run.world.nodes[p["host"]].attach(p["instance_id"], disk)
 
 
@@ -49,7 +60,8 @@ def unplug(run: Run) -> None:
 
 
 def show(run: Run, tx: Tx) -> None:
-    show_attached(tx, run.params["attachment_id"], run.params["volume_id"], run.params["host"])
+    p = run.params
+    show_attached(tx, p["attachment_id"], p["volume_id"], p["host"], p["pool"])
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
@@ -62,6 +74,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "attach_instance",
     (
+        Act("export", do=export, undo=unexport),
         Act("plug", do=plug, undo=unplug),
         Commit("show", do=show, undo=engine.nothing_in),
     ),

@@ -4,6 +4,7 @@ reserve   the best hosts that can hold instance and volumes, compute and capacit
 volumes   on the best of them, make the root disk and the new volumes; a host that    undo: delete them, wherever
           fails is cleaned, its reservation cleared, and the next one tried
 keep      the winner's reservation becomes the instance's own, the others are cleared
+export    volumes of other hosts are served to it                undo: they are served no longer
 boot      start the instance there, its volumes attached                              undo: destroy it
 show      instance active, volumes in use
 
@@ -24,7 +25,7 @@ from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, places, wiping
+from brickyard.flows import engine, places, reach, wiping
 from brickyard.flows.create_volume import create_brick, elsewhere, record_place, to_ask
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.image_files import disk_image
@@ -102,7 +103,7 @@ def reserve(run: Run, tx: Tx) -> dict[str, Any]:
         verdicts = ranking.verdicts
         held: list[dict[str, Any]] = []
         for candidate in ranking.candidates:
-            if len(held) < run.world.settings.reserve_hosts and _local(run.params, candidate):
+            if len(held) < run.world.settings.reserve_hosts and not _shares(run.params, candidate, held):
                 one = _reserve_host(run, tx, candidate, rank=len(held))
                 held += [one] if one else []
         if held:
@@ -177,11 +178,41 @@ def keep(run: Run, tx: Tx) -> None:
     after_commit(tx, run.world.places.refresh)
 
 
+def export(run: Run) -> None:
+    """The bricks of other hosts, before the guest is started."""
+    guest_disks(run, *_given(run))
+
+
+def unexport(run: Run) -> None:
+    id = run.params["instance_id"]
+    host, root_pool, attached = _given(run)
+    every = [(volume["volume_id"], volume["pool"]) for volume in attached]
+    for one in reach.far_disks(host, id, root_pool, every):
+        reach.unexport(run, host, id, Kind(one["kind"]), one["id"], one["pool"])
+
+
 def boot(run: Run) -> None:
+    start_guest(run, *_given(run))
+
+
+def _given(run: Run) -> tuple[str, str | None, list[dict[str, Any]]]:
+    """The host that it boots on, the pool of its root disk, and its volumes."""
     p, winner = run.params, run.data["volumes"]
     taken = {brick_id: pool["name"] for brick_id, pool in winner["pools"].items()}
     new = [{**volume, "pool": taken[volume["volume_id"]], "read_only": False} for volume in p["new"]]
-    start_guest(run, winner["host"], taken.get(p["instance_id"]), [*new, *p["existing"]])
+    return winner["host"], taken.get(p["instance_id"]), [*new, *p["existing"]]
+
+
+def guest_disks(
+    run: Run, host: str, root_pool: str | None, attached: Sequence[dict[str, Any]]
+) -> tuple[verbs.BrickDisk, ...]:
+    """The disks of the guest of the parameter `instance_id`, the root disk first; those of other hosts are exported."""
+    id = run.params["instance_id"]
+    disks = [reach.disk(run, host, id, Kind.ROOT, id, root_pool)] if root_pool is not None else []
+    for volume in attached:
+        how = {"read_only": volume["read_only"], "shared": volume["multiattach"]}
+        disks.append(reach.disk(run, host, id, Kind.VOLUME, volume["volume_id"], volume["pool"], **how))
+    return tuple(disks)
 
 
 def start_guest(run: Run, host: str, root_pool: str | None, attached: Sequence[dict[str, Any]]) -> None:
@@ -189,13 +220,7 @@ def start_guest(run: Run, host: str, root_pool: str | None, attached: Sequence[d
     [{volume_id, pool, read_only, multiattach}] are its disks after the root disk, which `root_pool` None says it has
     none of."""
     p = run.params
-    disks = []
-    if root_pool is not None:
-        backend = pools.parse(root_pool).backend
-        disks.append(verbs.BrickDisk(backend, name_of(Kind.ROOT, p["instance_id"]), p["instance_id"]))
-    for volume in attached:
-        backend, id = pools.parse(volume["pool"]).backend, volume["volume_id"]
-        disks.append(verbs.BrickDisk(backend, name_of(Kind.VOLUME, id), id, volume["read_only"], volume["multiattach"]))
+    disks = guest_disks(run, host, root_pool, attached)
     kernel = initrd = None
     cmdline = ""
     image = p["image"]
@@ -209,7 +234,7 @@ def start_guest(run: Run, host: str, root_pool: str | None, attached: Sequence[d
             name=p["name"],
             vcpus=p["vcpus"],
             memory_mib=p["memory_mib"],
-            disks=tuple(disks),
+            disks=disks,
             kernel=kernel,
             initrd=initrd,
             cmdline=cmdline,
@@ -233,8 +258,8 @@ def show(run: Run, tx: Tx) -> None:
             mode="rw",
         )
         store.end(tx, "volume", volume["volume_id"], "create", ok=True, fault=None)
-    for volume in [*p["new"], *p["existing"]]:
-        show_attached(tx, volume["attachment_id"], volume["volume_id"], host)
+    for volume in _given(run)[2]:
+        show_attached(tx, volume["attachment_id"], volume["volume_id"], host, volume["pool"])
     store.end(tx, "instance", p["instance_id"], "boot", ok=True, fault=None)
 
 
@@ -248,7 +273,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     store.end(tx, "instance", p["instance_id"], "boot", ok=False, fault=error.message, host_id=None)
 
 
-def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str) -> None:
+def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str, pool: str) -> None:
     """An attachment of one of our own instances: complete, and its volume in use."""
     store.begin(tx, "attachment", attachment_id, "attach")
     store.end(
@@ -260,7 +285,11 @@ def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str) -> None
         attached_host=host,
         attached_at=clock.stamp(),
         mountpoint=f"/dev/disk/by-id/virtio-{volume_id[:20]}",
-        connection_info={"driver_volume_type": "local", "volume_id": volume_id, "attachment_id": attachment_id},
+        connection_info={
+            "driver_volume_type": "nbd" if reach.is_far(host, pool) else "local",
+            "volume_id": volume_id,
+            "attachment_id": attachment_id,
+        },
     )
     store.settle(tx, volume_id)
 
@@ -274,8 +303,10 @@ def _failed_hosts(run: Run) -> frozenset[str]:
             failed_on.add(past["volumes"]["host"])
             failed_on.update(other["host"] for other in past["volumes"]["failures"])
         else:
-            blamed = {pools.parse(pool).host for pool in failure.facts.get("pools", ())}
-            failed_on.update({held["host"] for held in past.get("reserve", {}).get("reserved", ())} - blamed)
+            blamed = set(failure.facts.get("pools", ()))
+            for held in past.get("reserve", {}).get("reserved", ()):
+                if blamed.isdisjoint(pool["name"] for pool in held["pools"].values()):
+                    failed_on.add(held["host"])
     return frozenset(failed_on)
 
 
@@ -284,10 +315,11 @@ def _failed_pools(run: Run) -> frozenset[str]:
     return frozenset(pool for failure in run.failures for pool in failure.facts.get("pools", ()))
 
 
-def _local(p: dict[str, Any], candidate: placement.Candidate) -> bool:
-    """Whether all volumes are on the candidate's own host: from another one no brick reaches the instance."""
-    holders = {pools.parse(volume["pool"]).host for volume in p["existing"]}
-    return {pool.host for pool in candidate.pools} | holders <= {candidate.host.name}
+def _shares(p: dict[str, Any], candidate: placement.Candidate, held: Sequence[dict[str, Any]]) -> bool:
+    """Whether it would make a brick in the very pool where one that is reserved already would: a claim is of one."""
+    taken = {(brick_id, pool["id"]) for one in held for brick_id, pool in one["pools"].items()}
+    mine = {(brick_id, pool.id) for (brick_id, _, _), pool in zip(wanted(p), candidate.pools, strict=True)}
+    return not taken.isdisjoint(mine)
 
 
 def _reserve_host(run: Run, tx: Tx, candidate: placement.Candidate, *, rank: int) -> dict[str, Any] | None:
@@ -356,6 +388,7 @@ FLOW = Flow(
         Commit("reserve", do=reserve, undo=unreserve),
         Act("volumes", do=make_volumes, undo=unmake_volumes),
         Commit("keep", do=keep, undo=engine.nothing_in),
+        Act("export", do=export, undo=unexport),
         Act("boot", do=boot, undo=unboot),
         Commit("show", do=show, undo=engine.nothing_in),
     ),

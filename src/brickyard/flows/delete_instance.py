@@ -1,6 +1,7 @@
 """Delete an instance; its volumes stay, or go with it.
 
 destroy    end its guest on its host                            undo: none
+unexport   bricks of other hosts are served to it no longer     undo: none
 wipe       make its root disk unreadable                        undo: none
 receipts   keep that this was done, and how
 delete     delete its root disk                                 undo: none
@@ -17,21 +18,27 @@ from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import attachments, claims, flows, store, volumes
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import delete_volume, engine, wiping
+from brickyard.flows import delete_volume, engine, reach, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
 
 
 def params(
-    *, instance_id: str, host: str | None, root_pool: str | None, delete_volumes: Sequence[str]
+    *,
+    instance_id: str,
+    host: str | None,
+    root_pool: str | None,
+    delete_volumes: Sequence[str],
+    far: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """`host` None: it never ran anywhere."""
+    """`host` None: it never ran anywhere. `far` are its disks that lie on other hosts, see reach.far_disks."""
     return {
         "instance_id": instance_id,
         "host": host,
         "root_pool": root_pool,
         "delete_volumes": list(delete_volumes),
+        "far": list(far),
     }
 
 
@@ -41,6 +48,12 @@ def params(
 def destroy(run: Run) -> None:
     if run.params["host"] is not None:
         run.world.nodes[run.params["host"]].destroy(run.params["instance_id"])
+
+
+def unexport(run: Run) -> None:
+    p = run.params
+    for one in p.get("far", ()):
+        reach.unexport(run, p["host"], p["instance_id"], Kind(one["kind"]), one["id"], one["pool"])
 
 
 def wipe_root(run: Run) -> dict[str, Any]:
@@ -96,6 +109,7 @@ FLOW = Flow(
     "delete_instance",
     (
         Act("destroy", do=destroy, undo=engine.nothing),
+        Act("unexport", do=unexport, undo=engine.nothing),
         Act("wipe", do=wipe_root, undo=engine.nothing),
         Commit("receipts", do=wiping.kept, undo=engine.nothing_in),
         Act("delete", do=delete_root, undo=engine.nothing),

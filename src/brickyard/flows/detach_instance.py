@@ -1,7 +1,8 @@
 """Unplug a volume from one of our own running instances.
 
-unplug   ask the guest to let go, and wait until it has      undo: none; the volume stays attached when it does not
-gone     remove the attachment, the volume is available unless others use it
+unplug     ask the guest to let go, and wait until it has    undo: none; the volume stays attached when it does not
+unexport   a brick of another host is served no longer       undo: none
+gone       remove the attachment, the volume is available unless others use it
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from brickyard.core import errors
 from brickyard.db import attachments, store
 from brickyard.db.database import Tx
 from brickyard.flows import engine
-from brickyard.flows.attach_instance import unplug
+from brickyard.flows.attach_instance import unexport, unplug
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, instance_id: str, host: str, attachment_id: str, volume_id: str) -> dict[str, Any]:
-    return {"instance_id": instance_id, "host": host, "attachment_id": attachment_id, "volume_id": volume_id}
+def params(*, instance_id: str, host: str, attachment_id: str, volume_id: str, pool: str | None) -> dict[str, Any]:
+    return {
+        "instance_id": instance_id,
+        "host": host,
+        "attachment_id": attachment_id,
+        "volume_id": volume_id,
+        "pool": pool,
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -42,6 +49,7 @@ FLOW = Flow(
     "detach_instance",
     (
         Act("unplug", do=unplug, undo=engine.nothing),
+        Act("unexport", do=unexport, undo=engine.nothing),
         Commit("gone", do=gone, undo=engine.nothing_in),
     ),
     failed=failed,

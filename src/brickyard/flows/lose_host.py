@@ -18,7 +18,7 @@ from brickyard.core.bricks import Kind, name_of
 from brickyard.core.states import I
 from brickyard.db import attachments, audit, claims, flows, hosts, images, instances, losses, messages, store, transfers
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import boot_instance, engine
+from brickyard.flows import boot_instance, engine, reach
 from brickyard.flows.engine import Act, Flow, Later, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -52,6 +52,8 @@ def settle(run: Run) -> None:
 def _settle(run: Run, noun: str, id: str) -> bool:
     """Mark one resource; False while another flow works on it."""
     p = run.params
+    if noun == "instance" and p["data_lost"]:
+        reach.cut_off(run, p["host"], id)
     with run.world.db.begin() as tx:
         store.hold(tx, noun, id)
         host = hosts.find_host(tx, p["host_id"])

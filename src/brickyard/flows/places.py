@@ -137,4 +137,5 @@ def _host(row: Row, pools: Sequence[placement.PoolView], oldest: str) -> placeme
         enabled=bool(row.enabled),
         pools=tuple(pools),
         compute=row.hypervisor is not None,
+        exports=up and row.export_address is not None,
     )

@@ -1,6 +1,7 @@
 """Take a host in again that was declared lost and is back; also to look again at what it came back without.
 
-look   end the guests that no instance has there any more, and compare the bricks with the rows      undo: none
+look   end the guests that no instance has there any more, and what is served to none, and compare   undo: none
+       the bricks with the rows
 open   the host is one of ours again; what is there, as its row says, is what it was before. What    undo: the rollback
        has no row there is kept out: it is never again what its name says
 
@@ -16,7 +17,7 @@ from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Found, Kind
 from brickyard.db import audit, flows, hosts, losses, store
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import engine, lose_host
+from brickyard.flows import engine, lose_host, reach
 from brickyard.flows.engine import Act, Commit, Flow, Later, Run
 from brickyard.nodes import verbs
 
@@ -45,6 +46,7 @@ def look(run: Run) -> dict[str, Any]:
     for guest in node.guests():
         if guest.id not in here and guest.status != "stopped":
             node.destroy(guest.id)
+    reach.unexport_strays(run, node)
     seen = {pool.name: _bricks(run, node, pool) for pool in known}
     with run.world.db.read() as tx:
         sound: dict[str, list[str]] = {str(kind): [] for kind in Kind}

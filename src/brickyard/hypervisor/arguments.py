@@ -34,7 +34,7 @@ def of_guest(guest: Guest, home: Home, *, binary: str, acceleration: str, slots:
         *("-chardev", f"null,id=console,logfile={_escaped(str(home.console_log))},logappend=on"),
         *("-serial", "chardev:console"),
         *_ports(slots),
-        *_disks(guest),
+        *_disks(guest, home),
         *_kernel(guest),
     ]
 
@@ -79,9 +79,11 @@ def _ports(slots: int) -> Sequence[str]:
     return words
 
 
-def _disks(guest: Guest) -> Sequence[str]:
+def _disks(guest: Guest, home: Home) -> Sequence[str]:
     words: list[str] = []
     for number, disk in enumerate(guest.disks):
+        if disk.export is not None:
+            words += ["-object", json.dumps(disks.credentials(disk, str(home.key_directory(disk.serial))))]
         device: dict[str, Any] = disks.device(disk, slot_name(number))
         if guest.kernel is None:
             device["bootindex"] = number

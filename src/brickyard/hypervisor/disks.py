@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from pathlib import Path
 from typing import Any
 
+from brickyard.brick import direct
 from brickyard.core import bricks, errors
 from brickyard.hypervisor.machine import Disk
 
@@ -22,6 +22,7 @@ QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_BACKING = slice(8, 16)  # offset of the backing file's name, 0 where there is none
 QCOW2_INCOMPATIBLE = slice(72, 80)
 QCOW2_EXTERNAL_DATA = 1 << 2
+RECONNECT_S = 600  # longer than a host takes to start
 
 
 def check_words(disk: Disk) -> None:
@@ -43,6 +44,8 @@ def check_growth(format: str, serial: str) -> None:
 def check(disk: Disk) -> None:
     """Raise unless the disk exists here and may be given to a guest."""
     check_words(disk)
+    if disk.export is not None:
+        return  # its own host has opened it
     try:
         status = os.stat(disk.path)
     except OSError as failed:
@@ -84,9 +87,8 @@ def serial_of(qdev: str) -> str | None:
 
 def node(disk: Disk) -> dict[str, Any]:
     """The block node. What the guest discards, or fills with zeros, is given back to the pool."""
-    cache = {"direct": _is_direct(disk.path), "no-flush": False}
-    kind = "host_device" if stat.S_ISBLK(os.stat(disk.path).st_mode) else "file"
-    file = {"driver": kind, "filename": disk.path, "aio": "threads", "discard": "unmap", "cache": cache}
+    file = _exported(disk, disk.export) if disk.export is not None else _file(disk)
+    cache = file["cache"]
     words: dict[str, Any] = {
         "driver": disk.format,
         "node-name": node_name(disk.serial),
@@ -99,6 +101,42 @@ def node(disk: Disk) -> dict[str, Any]:
     if disk.format == "qcow2":
         words["backing"] = None
     return words
+
+
+def _file(disk: Disk) -> dict[str, Any]:
+    cache = {"direct": direct.is_possible(disk.path), "no-flush": False}  # writeback is as safe, with flushes
+    kind = "host_device" if stat.S_ISBLK(os.stat(disk.path).st_mode) else "file"
+    return {"driver": kind, "filename": disk.path, "aio": "threads", "discard": "unmap", "cache": cache}
+
+
+def _exported(disk: Disk, export: bricks.Export) -> dict[str, Any]:
+    """While its host is away, as during a restart, requests wait; after that time the guest gets errors."""
+    return {
+        "driver": "nbd",
+        "server": {"type": "inet", "host": export.address, "port": str(export.port)},
+        "export": export.name,
+        "tls-creds": credentials_id(disk.serial),
+        "reconnect-delay": RECONNECT_S,
+        "discard": "unmap",
+        "cache": {"direct": False, "no-flush": False},
+    }
+
+
+def credentials_id(serial: str) -> str:
+    return f"key-{serial}"
+
+
+def credentials(disk: Disk, directory: str) -> dict[str, Any]:
+    """The object with which QEMU proves to the host of an exported brick who it is. `directory` holds keys.psk, which
+    is read once."""
+    assert disk.export is not None
+    return {
+        "qom-type": "tls-creds-psk",
+        "id": credentials_id(disk.serial),
+        "endpoint": "client",
+        "dir": directory,
+        "username": disk.export.client,
+    }
 
 
 def device(disk: Disk, slot: str) -> dict[str, Any]:
@@ -120,13 +158,3 @@ def device(disk: Disk, slot: str) -> dict[str, Any]:
         # Without this QEMU's lock on the file keeps a second guest out.
         "share-rw": disk.shared,
     }
-
-
-def _is_direct(path: str) -> bool:
-    """Whether the page cache of the host can be passed by. It cannot on tmpfs; writeback is as safe, with flushes."""
-    try:
-        descriptor = os.open(Path(path), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:
-        return False
-    os.close(descriptor)
-    return True

@@ -5,6 +5,7 @@
     <state_dir>/guests/<uuid>/qmp.sock      the monitor
     <state_dir>/guests/<uuid>/console.log   the serial console
     <state_dir>/guests/<uuid>/qemu.log      what QEMU says of itself
+    <state_dir>/guests/<uuid>/keys          of disks that other hosts export, while QEMU reads them
     <state_dir>/locks/<uuid>                held by whoever changes this guest, in this process or another
 
 The lock lies outside, so that it can be held while the directory itself comes and goes.
@@ -13,19 +14,20 @@ The lock lies outside, so that it can be held while the directory itself comes a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from brickyard.core import bricks, clock, errors
-from brickyard.hypervisor.machine import Guest
+from brickyard.hypervisor.machine import Disk, Guest
 
 CONSOLE_BYTES_MAX = 8 * 1024 * 1024  # a guest may print for ever; its log may not grow for ever
 CONSOLE_BYTES_KEPT = 1024 * 1024
@@ -84,7 +86,12 @@ class Home:
             raise errors.GuestError(f"{self.path}/record.json cannot be read ({failed}); destroy the guest") from failed
 
     def write(self, record: Record) -> None:
-        """The whole record or none of it."""
+        """The whole record or none of it. No key of an export is kept."""
+        known = tuple(
+            dataclasses.replace(disk, export=dataclasses.replace(disk.export, key="")) if disk.export else disk
+            for disk in record.guest.disks
+        )
+        record = dataclasses.replace(record, guest=dataclasses.replace(record.guest, disks=known))
         new = self.path / "record.json.new"
         with new.open("wb") as file:
             file.write(msgspec.json.encode(record))
@@ -96,6 +103,29 @@ class Home:
         """Remove what a dead process left; the record and the console stay."""
         for name in ("pid", "qmp.sock"):
             (self.path / name).unlink(missing_ok=True)
+        self._remove_keys()
+
+    @contextlib.contextmanager
+    def keys(self, disks: Sequence[Disk]) -> Iterator[None]:
+        """The keys of exported disks, where QEMU reads them: each in `key_directory`, and gone after that."""
+        try:
+            for disk in disks:
+                if disk.export is not None:
+                    directory = self.key_directory(disk.serial)
+                    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    text = f"{disk.export.client}:{disk.export.key}\n"
+                    with open(directory / "keys.psk", "w", opener=_private, encoding="ascii") as file:
+                        file.write(text)
+            yield
+        finally:
+            self._remove_keys()
+
+    def key_directory(self, serial: str) -> Path:
+        return self.path / "keys" / serial
+
+    def _remove_keys(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path / "keys")
 
     def remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -163,6 +193,10 @@ def all_homes(state: Path) -> list[Home]:
     except FileNotFoundError:
         return []
     return [Home(state, name) for name in names if re.fullmatch(bricks.UUID, name)]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _lock(descriptor: int) -> bool:

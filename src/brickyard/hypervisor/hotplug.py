@@ -13,6 +13,7 @@ UNPLUGGED = "DEVICE_DELETED"
 UNPLUG_REFUSED = "DEVICE_UNPLUG_GUEST_ERROR"
 ASK_AGAIN_S = 2.0  # QEMU takes the same request again after a second
 PERIPHERAL = "/machine/peripheral"  # the devices that were given an id
+OBJECTS = "/objects"
 
 
 def serials(monitor: qmp.Monitor) -> list[str]:
@@ -21,14 +22,17 @@ def serials(monitor: qmp.Monitor) -> list[str]:
     return sorted(serial for serial in found if serial is not None)
 
 
-def attach(monitor: qmp.Monitor, disk: Disk) -> Did:
+def attach(monitor: qmp.Monitor, disk: Disk, keys: str) -> Did:
+    """`keys` is the directory of the key of a disk that another host exports."""
     if disk.serial in serials(monitor):
         return Did.ALREADY
     disks.check(disk)
     slot = _free_slot(monitor)
     _forget_node(monitor, disk.serial)  # of an earlier attempt that died between the two commands below
-    monitor.execute("blockdev-add", disks.node(disk))
     try:
+        if disk.export is not None:
+            monitor.execute("object-add", disks.credentials(disk, keys))
+        monitor.execute("blockdev-add", disks.node(disk))
         monitor.execute("device_add", disks.device(disk, slot))
     except errors.GuestError:
         _forget_node(monitor, disk.serial)
@@ -94,11 +98,14 @@ def _node(monitor: qmp.Monitor, serial: str) -> dict[str, Any] | None:
 
 
 def _forget_node(monitor: qmp.Monitor, serial: str) -> bool:
-    """Close the file of a disk that has no device. Whether it was open."""
-    if _node(monitor, serial) is None:
-        return False
-    monitor.execute("blockdev-del", {"node-name": disks.node_name(serial)})
-    return True
+    """Close the file of a disk that has no device, and forget its key. Whether it was open."""
+    was_open = _node(monitor, serial) is not None
+    if was_open:
+        monitor.execute("blockdev-del", {"node-name": disks.node_name(serial)})
+    key = disks.credentials_id(serial)
+    if key in _names(monitor, OBJECTS):
+        monitor.execute("object-del", {"id": key})
+    return was_open
 
 
 def _free_slot(monitor: qmp.Monitor) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from brickyard.core.bricks import Did
+from brickyard.core.bricks import Did, Export
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Disk:
     format: str  # raw | qcow2 | vdi
     read_only: bool = False
     shared: bool = False  # other guests may have it too: a volume of a multiattach type
+    export: Export | None = None  # of the host that has it: there is no path then, and what is served is raw
 
 
 @dataclass(frozen=True, slots=True)

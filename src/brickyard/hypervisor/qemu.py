@@ -117,7 +117,8 @@ class Qemu:
 
     def attach(self, id: str, disk: Disk) -> Did:
         with self._running(id) as (at, record, monitor):
-            did = hotplug.attach(monitor, disk)
+            with at.keys((disk,)):
+                did = hotplug.attach(monitor, disk, str(at.key_directory(disk.serial)))
             kept = [other for other in record.guest.disks if other.serial != disk.serial]
             self._note(at, record, (*kept, disk))
             return did
@@ -273,7 +274,7 @@ class Qemu:
         at.clean()
         at.write(Record(guest))
         try:
-            with qmp.socket_path(at.path, str(os.getpid())) as socket:
+            with at.keys(guest.disks), qmp.socket_path(at.path, str(os.getpid())) as socket:
                 command = arguments.of_guest(
                     guest, at, binary=self._binary, acceleration=acceleration, slots=slots, qmp=socket
                 )

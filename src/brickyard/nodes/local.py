@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from brickyard.brick import driver as contract
+from brickyard.brick.exports import Exports, Opener
 from brickyard.core import errors
 from brickyard.core.bricks import Connection, Did, Found, Label, Receipt
 from brickyard.core.fullness import Fullness
 from brickyard.hypervisor import machine
-from brickyard.nodes import contents, copies, fullness, keeping, resources, verbs
+from brickyard.nodes import contents, copies, fullness, keeping, reach, resources, verbs
 from brickyard.nodes.backend import Backend as Backend
 
 LOG = logging.getLogger(__name__)
 PAUSED_S = 30.0  # that a guest which is paused for a copy is waited for
 
 
-class LocalNode(contents.Contents):
-    """`make(name, options)` builds a Backend from what the API was given."""
+class LocalNode(contents.Contents, reach.Reach):
+    """`make(name, options)` builds a Backend from what the API was given. `exports` makes
+    what serves its bricks to guests of other hosts, given what opens one."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class LocalNode(contents.Contents):
         hypervisor: machine.Hypervisor | None,
         make: Callable[[str, Mapping[str, Any]], Backend],
         keeper: keeping.Keeper | None = None,
+        exports: Callable[[Opener], Exports] | None = None,
     ) -> None:
         self.host, self.labels, self.vcpus, self.memory_mib = host, labels, vcpus, memory_mib
         self.hypervisor, self.make = hypervisor, make
@@ -44,6 +47,7 @@ class LocalNode(contents.Contents):
         self._held: dict[str, threading.Lock] = {}  # guest → who pauses it, one at a time
         self.copies = copies.Copies()
         self.keeper = keeper or keeping.Keeper(None)
+        self.exporting = exports(self.open_brick) if exports else None
 
     # what is here -------------------------------------------------------------------------------------------------
 
@@ -56,6 +60,8 @@ class LocalNode(contents.Contents):
         for guest in self.guests():
             if guest.status == "paused" and self.hypervisor:
                 self.hypervisor.resume(guest.id)
+        if self.exporting is not None:
+            self.exporting.keep(begin=True)
 
     def report(self) -> verbs.Report:
         return verbs.Report(
@@ -66,6 +72,7 @@ class LocalNode(contents.Contents):
             hypervisor=type(self.hypervisor).__name__.lower() if self.hypervisor else None,
             backends=[self._report(backend) for backend in list(self.backends.values())],
             backups=self.keeper.report(),
+            export_address=self.export_address,
         )
 
     def add_backend(self, name: str, options: Mapping[str, Any]) -> verbs.BackendReport:
@@ -221,7 +228,7 @@ class LocalNode(contents.Contents):
         progress: contract.Progress | None = None,
     ) -> Did:
         driver = cast(contract.Cloner, self._open_driver(backend, label.name))
-        with self._paused(serial):
+        with self._paused(source, serial):
             return driver.clone(source, label, size_bytes, progress)
 
     def import_brick(
@@ -254,7 +261,7 @@ class LocalNode(contents.Contents):
 
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: contract.Progress | None = None) -> Did:
         driver = cast(contract.Snapshotter, self._open_driver(backend, label.name))
-        with self._paused(copies.serial_of(name)):
+        with self._paused(name, copies.serial_of(name)):
             return driver.snapshot(name, label, progress)
 
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: contract.Progress | None = None) -> Did:
@@ -262,6 +269,8 @@ class LocalNode(contents.Contents):
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
         driver = self._open_driver(backend, name, size_bytes)
+        if self.exporting is not None and self.exporting.serves(name):
+            raise errors.GuestError(f"brick {name} is used by a guest of another host and cannot grow: detach it first")
         guests = self._guests_with(copies.serial_of(name))
         if not guests or self.hypervisor is None:
             return driver.grow(name, size_bytes, progress)
@@ -358,6 +367,8 @@ class LocalNode(contents.Contents):
         return self.hypervisor
 
     def _disk(self, disk: verbs.BrickDisk) -> machine.Disk:
+        if disk.export is not None:
+            return machine.Disk(disk.serial, "", "raw", disk.read_only, disk.shared, disk.export)
         found = self._driver(disk.backend).open(disk.brick)
         return machine.Disk(disk.serial, found.path, found.format, read_only=disk.read_only, shared=disk.shared)
 
@@ -369,8 +380,9 @@ class LocalNode(contents.Contents):
         return sorted(g.id for g in self.guests() if serial in g.serials and g.status != "stopped")
 
     @contextlib.contextmanager
-    def _paused(self, serial: str | None) -> Iterator[None]:
-        """Hold the guests that use a disk, if there are any: it is flushed, and what is copied is consistent."""
+    def _paused(self, name: str, serial: str | None) -> Iterator[None]:
+        """Hold the guests that use a brick, if there are any: it is flushed, and what is copied is consistent. Those of
+        other hosts wait for their writes."""
         with contextlib.ExitStack() as held:
             if serial is not None:
                 held.enter_context(self.copies.copying(serial))
@@ -378,4 +390,6 @@ class LocalNode(contents.Contents):
                 held.enter_context(self._held.setdefault(guest, threading.Lock()))
                 held.callback(self._hypervisor().resume, guest)
                 self._hypervisor().pause(guest)
+            if serial is not None:
+                held.enter_context(self.still(name))
             yield

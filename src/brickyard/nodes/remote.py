@@ -30,7 +30,7 @@ ASK_AGAIN_S = (1.0, 2.0, 5.0)  # a lost message is rare, and a node that is away
 SILENT_S, SILENT_AT_ONCE = 15.0, 20
 DEAF_ASKED, DEAD_TRIES = 4, 2
 # Looking takes no longer than a request may: for these the patience is for the answer, and not for any word.
-QUICK = frozenset({"report", "bricks", "find_brick", "leftovers", "devices", "console", "guests"})
+QUICK = frozenset({"report", "bricks", "find_brick", "leftovers", "devices", "console", "guests", "exports"})
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from brickyard.backups.copying import Kept, Task
 from brickyard.backups.manifest import Where
 from brickyard.brick.devices import Device
 from brickyard.brick.driver import Progress
-from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
+from brickyard.core.bricks import Capabilities, Connection, Did, Export, Exported, Found, Label, Receipt, Usage
 from brickyard.core.fullness import Fullness
 from brickyard.hypervisor.machine import Running
 
@@ -73,6 +73,7 @@ class Report:
     hypervisor: str | None  # None: no instances run here
     backends: Sequence[BackendReport]
     backups: BackupReport | None = None  # None: none are made here
+    export_address: str | None = None  # None: its bricks are for its own guests
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,14 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class BrickDisk:
-    """A disk of a guest: a brick of this node."""
+    """A disk of a guest: a brick of this node, or with `export` one that another node serves to this guest."""
 
     backend: str
     brick: str
     serial: str
     read_only: bool = False
     shared: bool = False  # several guests may have it
+    export: Export | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,17 @@ class Node(Protocol):
         """Also one that is only half stored, or being stored."""
 
     def cancel_backup(self, id: str) -> Did: ...
+
+    # exports ------------------------------------------------------------------------------------------------------
+
+    def export(self, backend: str, name: str, client: str, read_only: bool = False) -> Export:
+        """Serve a brick to one guest of another host, until `unexport`; the same again answers the same. It comes back
+        when this host is started again."""
+
+    def unexport(self, backend: str, name: str, client: str) -> Did:
+        """Whoever uses it is cut off."""
+
+    def exports(self) -> list[Exported]: ...
 
     # backends -----------------------------------------------------------------------------------------------------
 

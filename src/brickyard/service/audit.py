@@ -14,7 +14,7 @@ from typing import Any
 
 from brickyard.core import clock, errors
 from brickyard.core import pools as pool_names
-from brickyard.core.bricks import Found
+from brickyard.core.bricks import Exported, Found
 from brickyard.db import audit, hosts
 from brickyard.db.audit import Records
 from brickyard.db.database import Row, Tx
@@ -165,6 +165,10 @@ def _flow(tx: Tx, difference: Difference, action: Repair) -> tuple[str, dict[str
         return flow.name, repair_remove.params(**place, label=label)
     if action is Repair.DESTROY:
         return repair_host.FLOW.name, repair_host.params(host=difference.where, guest=difference.name)
+    if action is Repair.UNEXPORT:
+        backend, name, client = difference.name.split("/")
+        params = repair_host.params(host=difference.where, backend=backend, name=name, client=client)
+        return repair_host.FLOW.name, params
     if action is Repair.TIDY:
         host = pool_names.parse(difference.where).host
         return repair_host.FLOW.name, repair_host.params(host=host, pool=difference.where, name=difference.name)
@@ -182,6 +186,7 @@ def _seen(site: Site, records: Records) -> Seen:
     bricks: dict[str, Sequence[Found]] = {}
     leftovers: dict[str, Mapping[str, tuple[str, ...]]] = {}
     guests: dict[str, Sequence[Running]] = {}
+    exports: dict[str, Sequence[Exported]] = {}
     unseen: dict[str, str] = {}
     for pool in records.pools.values():
         backend = pool_names.parse(pool.name).backend
@@ -193,14 +198,15 @@ def _seen(site: Site, records: Records) -> Seen:
             unseen[pool.name] = error.message
     for host in records.hosts.values():
         try:
-            guests[host.name] = site.world.nodes[host.name].guests()
+            node = site.world.nodes[host.name]
+            guests[host.name], exports[host.name] = node.guests(), node.exports()
         except errors.BrickyardError as error:
             unseen[host.name] = error.message
     shown = {pool.backend for pool in records.pools.values()}
     for row in records.backends:
         if row.name not in shown and row.why_down != hosts.BEING_MADE:
             unseen[row.name] = row.why_down or "it has never reported"
-    return Seen(bricks, leftovers, guests, unseen)
+    return Seen(bricks, leftovers, guests, exports, unseen)
 
 
 def _compare(records: Records, seen: Seen) -> list[Difference]:

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from brickyard.core.bricks import Found
+from brickyard.core.bricks import Exported, Found
 from brickyard.hypervisor.machine import Running
 
 
@@ -27,9 +27,15 @@ class Repair(enum.StrEnum):
     CLAIM = "claim"  # claim what is there already
     RECOUNT = "recount"  # write what the claims add up to
     CLEAR = "clear"  # clear a reservation
+    UNEXPORT = "unexport"  # serve a brick no longer
 
 
-GRACEFUL = (Repair.REMOVE, Repair.TIDY, Repair.DESTROY)  # what is gone is gone: not before it was seen for long
+GRACEFUL = (
+    Repair.REMOVE,
+    Repair.TIDY,
+    Repair.DESTROY,
+    Repair.UNEXPORT,
+)  # what is gone is gone: not before it was seen for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +64,5 @@ class Seen:
     bricks: Mapping[str, Sequence[Found]]  # by the id of the pool
     leftovers: Mapping[str, Mapping[str, tuple[str, ...]]]  # by the id of the pool, and the brick
     guests: Mapping[str, Sequence[Running]]  # by the name of the host
+    exports: Mapping[str, Sequence[Exported]]  # by the name of the host
     unseen: Mapping[str, str]  # pool or host → why nothing is known of it

@@ -14,7 +14,7 @@ from brickyard.db import attachments, flavors, flows, images, instances, message
 from brickyard.db.database import Database, Row, Tx
 from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance
 from brickyard.hypervisor.machine import NO_ROOM, Running
-from brickyard.service import grouping, quotas, work
+from brickyard.service import grouping, quotas, reach, work
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
@@ -101,16 +101,26 @@ def delete(site: Site, caller: Caller, id: str, *, with_volumes: bool) -> None:
                     f"Volume {volume_id} of the instance has snapshots; delete them first, or keep the volumes."
                 )
         store.begin(tx, "instance", id, "delete")
-        params = delete_instance.params(instance_id=id, host=row.host, root_pool=row.root_pool, delete_volumes=going)
+        params = delete_instance.params(
+            instance_id=id,
+            host=row.host,
+            root_pool=row.root_pool,
+            delete_volumes=going,
+            far=reach.far_disks(tx, row),
+        )
         work.queue(site, caller, tx, "delete_instance", params, resource_id=id, project_id=row.project_id)
 
 
 def attach(site: Site, caller: Caller, id: str, volume_id: str) -> Row:
-    """Plug a volume of the instance's own host into it, and wait until it is there. The attachment."""
+    """Plug a volume into an instance, and wait until it is there: one of its own host, or of another one that is as
+    near as its locality says. The attachment."""
     attachment_id = str(uuid.uuid4())
     with site.db.begin() as tx:
         row = _running(tx, caller, id)
-        volume = _volume_on(tx, caller, volume_id, row.host)
+        volume = volumes.find(tx, volume_id, caller.sees)
+        if volume is None:
+            raise errors.NotFound(f"Volume {volume_id} could not be found.")
+        reach.check(tx, row, volume)
         if any(a.volume_id == volume_id for a in attachments.of_instance(tx, id)):
             raise errors.Conflict(f"Volume {volume_id} is attached to instance {id} already.")
         _lock_volume(tx, volume_id, attachment_id, id)
@@ -147,7 +157,14 @@ def detach(site: Site, caller: Caller, id: str, volume_id: str) -> None:
             raise errors.Conflict(f"Volume {volume_id} is {mine[0].status} now; try again when that is done.")
         store.begin(tx, "attachment", mine[0].id, "detach")
         store.settle(tx, volume_id)
-        params = detach_instance.params(instance_id=id, host=row.host, attachment_id=mine[0].id, volume_id=volume_id)
+        volume = volumes.find(tx, volume_id)
+        params = detach_instance.params(
+            instance_id=id,
+            host=row.host,
+            attachment_id=mine[0].id,
+            volume_id=volume_id,
+            pool=volume.host if volume is not None else None,
+        )
         flow = work.queue(site, caller, tx, "detach_instance", params, resource_id=id, project_id=row.project_id)
     _wait(site, flow)
 
@@ -351,19 +368,6 @@ def _running(tx: Tx, caller: Caller, id: str) -> Row:
     row = require(tx, caller, id)
     if row.status != I.ACTIVE:
         raise errors.InvalidState(f"Instance {id} is {row.status}; to attach to it, it must be active.")
-    return row
-
-
-def _volume_on(tx: Tx, caller: Caller, volume_id: str, host: str) -> Row:
-    row = volumes.find(tx, volume_id, caller.sees)
-    if row is None:
-        raise errors.NotFound(f"Volume {volume_id} could not be found.")
-    if row.host is None or row.host.partition("@")[0] != host:
-        raise errors.Invalid(
-            f"Volume {volume_id} is on {row.host or 'no host'} and the instance on {host}; boot an instance with the "
-            "volume, and it goes where the volume is.",
-            field="volume_id",
-        )
     return row
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from brickyard.core import errors, pools
-from brickyard.core.states import A
-from brickyard.db import attachments, images, store, volumes
+from brickyard.core import errors
+from brickyard.db import images, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import start_instance, stop_instance
-from brickyard.service import work
+from brickyard.service import reach, work
 from brickyard.service.instances import require
 from brickyard.service.site import Caller, Site
 
@@ -56,8 +55,7 @@ def _kernel(tx: Tx, row: Row) -> dict[str, Any] | None:
 
 
 def _attached(tx: Tx, row: Row) -> list[dict[str, Any]]:
-    """Its disks besides the root disk. An attachment that names it and lies on another host never was one of them."""
-    found = [volumes.find(tx, a.volume_id) for a in attachments.of_instance(tx, row.id) if a.status == A.ATTACHED]
+    """Its disks besides the root disk."""
     return [
         {
             "volume_id": volume.id,
@@ -65,6 +63,5 @@ def _attached(tx: Tx, row: Row) -> list[dict[str, Any]]:
             "read_only": bool(volume.readonly),
             "multiattach": bool(volume.multiattach),
         }
-        for volume in found
-        if volume is not None and volume.host is not None and pools.parse(volume.host).host == row.host
+        for volume in reach.attached(tx, row)
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from brickyard.core import clock, pools
+from brickyard.core import bricks, clock, pools
+from brickyard.core.bricks import Kind
 from brickyard.core.states import A, I
 from brickyard.db.audit import Records
 from brickyard.service.differences import Difference, Repair, Seen
@@ -159,6 +160,47 @@ def attachments(records: Records, seen: Seen) -> Iterator[Difference]:
                 yield Difference("attached_without_record", host, id, f"{text}; delete the instance.", (id, guest.id))
 
 
+def exports(records: Records, seen: Seen) -> Iterator[Difference]:
+    """Each export is of a disk of its client, each disk of another host is exported."""
+    known = {(row.instance_uuid, bricks.name_of(Kind.VOLUME, row.volume_id)) for row in records.attachments}
+    known |= {(id, bricks.name_of(Kind.ROOT, id)) for id in records.instances}
+    running = {guest.id for listed in seen.guests.values() for guest in listed if guest.status != "stopped"}
+    for host, listed in seen.exports.items():
+        for found in listed:
+            if found.client not in records.instances or (found.client, found.name) not in known:
+                parsed = bricks.parse(found.name)
+                about = (found.client, *((parsed[1],) if parsed else ()))
+                text = f"{found.name} is exported to instance {found.client}, which it is no disk of"
+                name = f"{found.backend}/{found.name}/{found.client}"
+                lost = found.client in running and found.client not in records.instances  # it ends with that guest
+                yield Difference(
+                    "stray_export", host, name, f"{text}.", about, repair=None if lost else Repair.UNEXPORT
+                )
+    for host, name, client in _far_disks(records):
+        served = {(found.name, found.client) for found in seen.exports.get(host, ())}
+        if host in seen.exports and (name, client) not in served:
+            text = f"{name} is a disk of instance {client} of another host, and is not exported to it"
+            about = (client, name.partition("-")[2])
+            yield Difference("missing_export", host, f"{name}/{client}", f"{text}; stop it and start it again.", about)
+
+
+def _far_disks(records: Records) -> Iterator[tuple[str, str, str]]:
+    """Host and name of each brick that an active instance of another host has, and the id of that."""
+    due = [
+        (row.instance_uuid, bricks.name_of(Kind.VOLUME, row.volume_id))
+        for row in records.attachments
+        if row.status == A.ATTACHED and (row.connection_info or {}).get("driver_volume_type") == "nbd"
+    ]
+    due += [(id, bricks.name_of(Kind.ROOT, id)) for id, row in records.instances.items() if row.root_pool_id]
+    for id, name in due:
+        instance, brick = records.instances.get(id), records.placed.get(name)
+        if instance is None or instance.status != I.ACTIVE or brick is None or brick.pool_id not in records.pools:
+            continue
+        there = records.pools[brick.pool_id]
+        if there.host_id != instance.host_id:
+            yield there.host, name, id
+
+
 def stuck(records: Records, seen: Seen) -> Iterator[Difference]:
     """A status says that something runs, and nothing does."""
     for noun, rows in (
@@ -178,4 +220,4 @@ def unseen(records: Records, seen: Seen) -> Iterator[Difference]:
         yield Difference("not_seen", where, name, f"{name} could not be looked at: {why}")
 
 
-RULES = (claims, host_claims, sums, reservations, guests, attachments, stuck, unseen)
+RULES = (claims, host_claims, sums, reservations, guests, attachments, exports, stuck, unseen)

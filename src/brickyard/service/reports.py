@@ -48,6 +48,7 @@ def record(db: Database, report: verbs.Report) -> None:
             vcpus=report.vcpus,
             memory_mib=report.memory_mib,
             hypervisor=report.hypervisor,
+            export_address=report.export_address,
         )
         making = {row.name for row in hosts.list_backends(tx) if row.why_down == hosts.BEING_MADE}
         for backend in report.backends:

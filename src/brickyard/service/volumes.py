@@ -14,7 +14,7 @@ from brickyard.core.states import B, S, V
 from brickyard.db import backups, hosts, images, instances, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_volume, delete_volume, extend_volume, revert_volume
-from brickyard.service import abilities, backup_services, cloud_images, grouping, quotas, work, zones
+from brickyard.service import abilities, backup_services, cloud_images, grouping, quotas, reach, work, zones
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
@@ -214,7 +214,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
             if not attached:
                 raise errors.InvalidState(f"Volume {id} is in-use; to extend it here it must be available.")
             site.policy.check("volume:extend_attached_volume", caller, row.project_id)
-            abilities.require(tx, row.pool_id, "online_extend_support", field="status")
+            reach.check_growth(tx, row)
         if new_gib <= row.size_gib:
             raise errors.Invalid(
                 f"New size for extend must be greater than current size. "

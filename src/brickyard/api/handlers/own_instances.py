@@ -91,7 +91,7 @@ def console(request: Request, id: str) -> Reply:
 
 
 def attach(request: Request, id: str) -> Reply:
-    """Plug a volume of the instance's host into a running instance."""
+    """Plug a volume into a running instance: of its host, or of one as near as its locality says."""
     row = instances.attach(request.site, request.caller, id, request.body["volume_id"])
     return Reply(200, views.attachment(row))
 

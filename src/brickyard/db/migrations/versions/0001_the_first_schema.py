@@ -157,6 +157,7 @@ def upgrade() -> None:
         sa.Column("enabled", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("disabled_reason", sa.String(length=255), nullable=True),
         sa.Column("hypervisor", sa.String(length=255), nullable=True),
+        sa.Column("export_address", sa.String(length=255), nullable=True),
         sa.Column("heartbeat_at", sa.String(length=26), nullable=True),
         sa.Column("lost_at", sa.String(length=26), nullable=True),
         sa.Column("created_at", sa.String(length=26), nullable=False),

@@ -1,0 +1,79 @@
+"""How bricks of other hosts reach a guest: exported to it before it is given them, and no longer when it has let go.
+
+The key of an export is never written down here: whoever gives a disk to a guest asks for the export again, which
+answers the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from brickyard.core import errors, pools
+from brickyard.core.bricks import Kind, name_of, parse
+from brickyard.db import attachments, instances, volumes
+from brickyard.db.database import Tx
+from brickyard.flows.engine import Run
+from brickyard.nodes import verbs
+
+
+def is_far(host: str, pool: str) -> bool:
+    """Whether a pool lies on another host than this one."""
+    return pools.parse(pool).host != host
+
+
+def disk(
+    run: Run, host: str, client: str, kind: Kind, id: str, pool: str, *, read_only: bool = False, shared: bool = False
+) -> verbs.BrickDisk:
+    """A brick as a disk of the guest `client` on `host`; one of another host is exported to it, if it is not yet."""
+    at, name = pools.parse(pool), name_of(kind, id)
+    export = run.world.nodes[at.host].export(at.backend, name, client, read_only) if is_far(host, pool) else None
+    return verbs.BrickDisk(at.backend, name, id, read_only, shared, export)
+
+
+def export(run: Run, host: str, client: str, kind: Kind, id: str, pool: str, *, read_only: bool = False) -> None:
+    disk(run, host, client, kind, id, pool, read_only=read_only)
+
+
+def unexport(run: Run, host: str, client: str, kind: Kind, id: str, pool: str) -> None:
+    """The undo of `export`; nothing for a brick of the guest's own host. What a lost host serves is looked at when it
+    is back."""
+    if is_far(host, pool):
+        at = pools.parse(pool)
+        with contextlib.suppress(errors.HostLost):
+            run.world.nodes[at.host].unexport(at.backend, name_of(kind, id), client)
+
+
+def is_disk(tx: Tx, client: str, brick_id: str) -> bool:
+    """Whether a brick is a disk of an instance: one of its volumes, or its root disk."""
+    if instances.find(tx, client) is None:
+        return False
+    return brick_id in (client, *(row.volume_id for row in attachments.of_instance(tx, client)))
+
+
+def unexport_strays(run: Run, node: verbs.Node) -> None:
+    """What a host serves and no instance has."""
+    for found in node.exports():
+        parsed = parse(found.name)
+        with run.world.db.read() as tx:
+            known = parsed is not None and is_disk(tx, found.client, parsed[1])
+        if not known:
+            node.unexport(found.backend, found.name, found.client)
+
+
+def cut_off(run: Run, host: str, client: str) -> None:
+    """Nothing of other hosts is served any more to an instance whose guest may still run, and write."""
+    with run.world.db.read() as tx:
+        row = instances.find(tx, client)
+        found = [volumes.find(tx, attachment.volume_id) for attachment in attachments.of_instance(tx, client)]
+    attached = [(volume.id, volume.host) for volume in found if volume is not None and volume.host is not None]
+    for one in far_disks(host, client, row.root_pool if row is not None else None, attached):
+        unexport(run, host, client, Kind(one["kind"]), one["id"], one["pool"])
+
+
+def far_disks(host: str, client: str, root_pool: str | None, attached: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Those of the disks of an instance, its root disk and volumes (id, pool), that lie on other hosts, as parameters
+    of a flow: [{kind, id, pool}]."""
+    every = [(Kind.VOLUME, id, pool) for id, pool in attached]
+    every += [(Kind.ROOT, client, root_pool)] if root_pool is not None else []
+    return [{"kind": str(kind), "id": id, "pool": pool} for kind, id, pool in every if is_far(host, pool)]

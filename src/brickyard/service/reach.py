@@ -1,0 +1,76 @@
+"""Which volumes an instance may have: those of its own host, and of others as far away as it asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brickyard.core import errors, pools, topology
+from brickyard.core.states import A
+from brickyard.db import attachments, hosts, volumes
+from brickyard.db.database import Row, Tx
+from brickyard.flows import reach
+from brickyard.service import abilities
+
+
+def check(tx: Tx, instance: Row, volume: Row) -> None:
+    """Invalid unless a volume reaches an instance that runs: from its host, or by an export from near enough."""
+    if volume.host is None:
+        raise errors.Invalid(f"Volume {volume.id} lies on no host; wait until it is available.", field="volume_id")
+    name = pools.parse(volume.host).host
+    if name == instance.host:
+        return
+    here, there = hosts.find_host(tx, instance.host), hosts.find_host(tx, name)
+    where = f"Volume {volume.id} is on {volume.host} and the instance on {instance.host}"
+    locality, required = instance.request.get("locality", topology.HOST), instance.request.get("required", True)
+    levels = topology.Levels()
+    if here is None or there is None or (required and _distance(here, there, levels) > levels.index(locality)):
+        raise errors.Invalid(
+            f"{where}, which asked for volumes of its own {locality}; boot an instance with the volume, and it goes "
+            "where the volume is, or one with a wider locality.",
+            field="volume_id",
+        )
+    if there.export_address is None:
+        raise errors.Invalid(
+            f"{where}, and {name} exports no volumes; boot an instance with the volume, or have export_address set "
+            "there.",
+            field="volume_id",
+        )
+
+
+def _distance(here: Row, there: Row, levels: topology.Levels) -> int:
+    places = (topology.places(row.name, row.labels, levels) for row in (here, there))
+    return topology.distance(*places)
+
+
+def attached(tx: Tx, instance: Row) -> list[Row]:
+    """The volumes that an instance has. An attachment that names it, but was not made for it by us, and whose volume
+    lies on another host, never was one of them."""
+    found = []
+    for row in attachments.of_instance(tx, instance.id):
+        volume = volumes.find(tx, row.volume_id) if row.status == A.ATTACHED else None
+        if volume is None or volume.host is None:
+            continue
+        far = reach.is_far(instance.host, volume.host)
+        if not far or (row.connection_info or {}).get("driver_volume_type") == "nbd":
+            found.append(volume)
+    return found
+
+
+def far_disks(tx: Tx, instance: Row) -> list[dict[str, Any]]:
+    """Those of its disks that lie on other hosts, for its deletion."""
+    if instance.host is None:
+        return []
+    mine = [(volume.id, volume.host) for volume in attached(tx, instance)]
+    return reach.far_disks(instance.host, instance.id, instance.root_pool, mine)
+
+
+def check_growth(tx: Tx, volume: Row) -> None:
+    """Refuse to extend a volume in use that cannot grow: for its driver, or since an instance of another host has it,
+    and its size is fixed for as long."""
+    abilities.require(tx, volume.pool_id, "online_extend_support", field="status")
+    for row in attachments.of_volume(tx, volume.id):
+        if (row.connection_info or {}).get("driver_volume_type") == "nbd":
+            raise errors.InvalidState(
+                f"Volume {volume.id} is attached to instance {row.instance_uuid} of another host, which cannot see it "
+                "grow; detach it there first."
+            )

@@ -1,0 +1,135 @@
+"""A guest on one host and its volumes on another one, each host an agent of its own: what is written arrives, and
+nobody serves it for longer than it is needed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests import exporting, rabbit, tiny
+from tests.agents.rig import Control, Host, Site, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.guest, pytest.mark.timeout(900)]
+COMMON = """\
+[DEFAULT]
+enabled_backends = {name}
+report_interval = 1
+[host]
+hypervisor = {hypervisor}
+acceleration = tcg
+vcpus = 8
+memory_mib = 8192
+labels = zone=nova,rack=r1
+export_address = {address}
+[{name}]
+volume_driver = raw
+"""
+
+
+@pytest.fixture
+def site(tmp_path_factory: pytest.TempPathFactory, broker: rabbit.Rabbit) -> Iterator[Site]:
+    """Guests run on east, and west has the volumes of type `far`."""
+    directory = tmp_path_factory.mktemp("reach")
+    made = Site(
+        Control(directory / "control", broker),
+        Host(directory, "east", COMMON.format(name="near", hypervisor="qemu", address=exporting.address(0))),
+        Host(directory, "west", COMMON.format(name="far", hypervisor="none", address=exporting.address(1))),
+    )
+    made.control.start()
+    try:
+        for host in (made.h1, made.h2):
+            host.enroll(made.control)
+            host.start()
+        until(lambda: made.control.hosts_up() >= {"east", "west"}, "both agents report")
+        prepare(made.control)
+        yield made
+        for instance in made.control.get("/v1/instances")["instances"]:
+            delete(made.control, instance["id"])
+    finally:
+        for process in (made.h2, made.h1, made.control):
+            if not process.ended():
+                process.kill(signal.SIGTERM)
+        exporting.end(directory)
+        made.control.http.close()
+
+
+def prepare(control: Control) -> None:
+    image = tiny.image()
+    cmdline = (image / "cmdline").read_text().strip()
+    id = control.post("/v1/images", {"name": "tiny", "kind": "kernel", "cmdline": cmdline}, 201)["id"]
+    for role, file in (("kernel", "vmlinuz"), ("initrd", "initrd.img")):
+        assert control.http.put(f"/v1/images/{id}/files/{role}", content=(image / file).read_bytes()).is_success
+    control.post("/v1/flavors", {"name": "small", "vcpus": 1, "memory_mib": 96}, 201)
+    specs = {"volume_backend_name": "far"}
+    control.post("/v3/types", {"volume_type": {"name": "far", "extra_specs": specs}}, 200)
+    control.picture()
+
+
+def boot(control: Control, name: str, **more: Any) -> str:
+    wanted = {"name": name, "flavor": "small", "image": "tiny", "locality": "rack", **more}
+    id = control.post("/v1/instances", wanted, 202)["id"]
+    shown = until(lambda: (i := control.get(f"/v1/instances/{id}"))["status"] != "building" and i, "it has booted")
+    assert (shown["status"], shown["host"]) == ("active", "east"), shown
+    return str(id)
+
+
+def delete(control: Control, id: str) -> None:
+    assert control.http.delete(f"/v1/instances/{id}").status_code == 202
+    until(lambda: control.http.get(f"/v1/instances/{id}").status_code == 404, "the instance is gone")
+
+
+def prints(control: Control, id: str, text: str) -> None:
+    until(lambda: text in control.http.get(f"/v1/instances/{id}/console").text, f"the guest prints {text}")
+
+
+def far_volume(control: Control, **more: Any) -> str:
+    id = control.volume(volume_type="far", **more)
+    control.becomes(id, "available")
+    assert control.host_of(id) == "west"
+    return id
+
+
+def test_a_guest_keeps_what_it_writes_to_volumes_of_another_host(site: Site) -> None:
+    control, _, west = site
+    first, second = far_volume(control), far_volume(control)
+    one = boot(control, "one", local_storage=[{"size_gib": 1, "volume_type": "far"}], volumes=[first])
+    prints(control, one, "brickyard: ready")
+    prints(control, one, f"disk {first[:20]} wrote: written by one")
+    assert len(exporting.servers(west.directory)) == 2
+
+    # The agent is killed, and all that it serves with it, as by a restart of the host: the guest waits for it.
+    west.kill()
+    assert len(exporting.servers(west.directory)) == 2
+    exporting.end(west.directory)
+    west.start()
+    until(lambda: len(exporting.servers(west.directory)) == 2, "what was served is served again")
+    until(lambda: control.hosts_up() >= {"east", "west"}, "west is back")
+
+    control.post(f"/v1/instances/{one}/volumes", {"volume_id": second}, 200)
+    prints(control, one, f"disk {second[:20]} wrote: written by one")
+    assert len(exporting.servers(west.directory)) == 3
+    assert control.get("/v1/audit")["differences"] == []
+
+    # What is copied while the guest has it is as after a power cut.
+    snapshot = control.post("/v3/snapshots", {"snapshot": {"volume_id": second, "force": True}}, 202)["snapshot"]["id"]
+    until(
+        lambda: control.get(f"/v3/snapshots/{snapshot}")["snapshot"]["status"] == "available", "the snapshot is there"
+    )
+    copy = far_volume(control, snapshot_id=snapshot)
+    answer = control.http.post(f"/v3/volumes/{second}/action", json={"os-extend": {"new_size": 2}})
+    assert answer.status_code == 400 and "another host" in answer.text, answer.text
+
+    assert control.http.delete(f"/v1/instances/{one}/volumes/{first}").status_code == 204
+    control.becomes(first, "available")
+    assert len(exporting.servers(west.directory)) == 2
+    delete(control, one)
+    assert exporting.servers(west.directory) == []
+
+    two = boot(control, "two", volumes=[first, second, copy])
+    for volume in (first, second, copy):
+        prints(control, two, f"disk {volume[:20]} found: written by one")
+    delete(control, two)
+    assert exporting.servers(west.directory) == []
+    assert control.get("/v1/audit")["differences"] == []
