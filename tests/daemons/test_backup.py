@@ -27,6 +27,18 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "howto" / "back-up-and-restore.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 BACKUP, PG_DUMP, MARIADB_DUMP, RESTORE, PG_RESTORE, MARIADB, START, REPAIR, AGREES, TRY = BLOCKS
+# What is promised may exceed what this machine's disk has free: the files are sparse, and some tests make many.
+CONFIG = """
+[DEFAULT]
+quota_volumes = -1
+quota_gigabytes = -1
+enabled_backends = local
+[local]
+volume_driver = raw
+max_over_subscription_ratio = 1000
+[host]
+hypervisor = none
+"""
 VERSION = {"OpenStack-API-Version": "volume 3.67"}
 
 
@@ -41,7 +53,7 @@ class Operator:
             made.mkdir()
         self.service.config = self.etc / "brickyard.conf"
         connection = f"[database]\nconnection = {server.url}\n" if server else ""
-        self.service.config.write_text(f"[DEFAULT]\nquota_volumes = -1\n[host]\nhypervisor = none\n{connection}")
+        self.service.config.write_text(CONFIG + connection)
         self._shim("brickyard", f'exec {sys.executable} -m brickyard "$@"')
         self._shim("systemctl", 'echo "$1" >&3')
         self.http = httpx.Client(base_url=self.service.url, headers=VERSION, timeout=60)
@@ -250,14 +262,9 @@ def test_a_copy_that_is_made_while_volumes_come_and_go_agrees_with_the_disks(alo
     alone.types("systemctl start brickyard\nbrickyard flow list --open")
     until(lambda: not alone.call("GET", "/v1/flows?open=true")["flows"], 60)
     alone.types(REPAIR.replace("--repair", "--repair || true"))
-    # deleted after the copy; or made when it was copied, so that the restored service made it again, on the other pool
-    left = alone.differences()
-    assert {kind for kind, _ in left} <= {"missing_brick", "wrong_pool"}
-    for kind, id in left:
-        if kind == "missing_brick":
-            alone.delete("volume", id)
-    if any(kind == "wrong_pool" for kind, _ in left):
-        alone.types("brickyard audit --repair --orphans remove --grace 0")
+    for kind, id in alone.differences():
+        assert kind == "missing_brick", "deleted after the copy"
+        alone.delete("volume", id)
     assert "agree" in alone.types(AGREES)
 
 
