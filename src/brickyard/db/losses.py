@@ -57,6 +57,12 @@ def _listed(tx: Tx, table: sa.Table, where: sa.ColumnElement[bool]) -> list[Row]
     return list(tx.execute(sa.select(table).where(where).order_by(table.c.created_at, table.c.id)))
 
 
+def with_volumes(tx: Tx, host_id: str) -> set[str]:
+    """The instances of a host that volumes are attached to, wherever these lie."""
+    here = sa.select(instances.c.id).where(instances.c.host_id == host_id)
+    return set(tx.scalars(sa.select(attachments.c.instance_uuid).where(attachments.c.instance_uuid.in_(here))))
+
+
 def kept_elsewhere(tx: Tx, host_id: str, volume_ids: Sequence[str]) -> dict[str, list[str]]:
     """Volume → its backups, the oldest first, that can be read where this host is not."""
     services = schema.backup_services

@@ -20,7 +20,7 @@ from brickyard.service.site import Caller, Site
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What is only on one host, and what becomes of it. `backups`: volume → its backups that are kept elsewhere.
-    `boots_elsewhere`: the instances that have no disk there."""
+    `boots_elsewhere`: the instances that run and have no disk at all."""
 
     host: Row
     up: bool
@@ -36,7 +36,7 @@ def look(site: Site, name: str) -> Loss:
     with site.db.read() as tx:
         row = host_rules.require(tx, name)
         there = losses.on_host(tx, row.id)
-        attached = {one.instance_uuid for one in there.attachments}
+        attached = losses.with_volumes(tx, row.id)
         return Loss(
             host=row,
             up=_up(site, row),
