@@ -13,7 +13,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from brickyard.core import errors
+from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
 from brickyard.core.states import I
 from brickyard.db import attachments, audit, claims, flows, hosts, images, instances, losses, messages, store, transfers
@@ -120,7 +120,8 @@ def _instance(run: Run, tx: Tx, id: str) -> None:
     if diskless and row.status == I.ACTIVE and (image := _kernel(tx, row)) is not None:
         _boot_elsewhere(run, tx, row, image)
         return
-    if not run.params["data_lost"]:
+    elsewhere = row.root_pool is not None and pools.parse(row.root_pool).host != run.params["host"]
+    if elsewhere or not run.params["data_lost"]:  # a root disk of another host is not lost with this one
         _unreachable(run, tx, "instance", id)
         return
     text = f"It was lost with host {run.params['host']}: delete it, and boot another one."

@@ -60,7 +60,8 @@ def look(run: Run) -> dict[str, Any]:
                     strange.append((found.name, pool.name))
                 elif _as_it_should_be(row, found):
                     sound[row.kind].append(row.id)
-    sound["root"] += [row.id for row in placed if row.root_pool_id is None]
+    own = {pool.id for pool in known}
+    sound["root"] += [row.id for row in placed if row.root_pool_id not in own]  # of others its host says nothing
     return {"sound": sound, "strange": strange}
 
 
