@@ -14,7 +14,6 @@ import ipaddress
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests import ports
 from tests.engines import as_user
 
 from brickyard.core.settings import Broker, Tls
@@ -58,26 +58,18 @@ def quoted() -> str:
     return quote(PASSWORD, safe="")
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 class Rabbit:
     """One broker; `restart` keeps what is durable."""
 
     def __init__(self, room: Path) -> None:
         self.room = room
-        self.amqp, self.amqps, self.http, self.dist, self.epmd = free_ports(5)
+        self.amqp, self.amqps, self.http, self.dist, self.epmd = ports.free(5)
         self.ca = room / "tls" / "ca.pem"
         for name in ("tls", "log", "mnesia"):
             (room / name).mkdir()
         _certificates(room / "tls")
-        ports = {"amqp": self.amqp, "amqps": self.amqps, "http": self.http}
-        (room / "rabbitmq.conf").write_text(CONFIG.format(room=room, user=USER, password=PASSWORD, **ports))
+        used = {"amqp": self.amqp, "amqps": self.amqps, "http": self.http}
+        (room / "rabbitmq.conf").write_text(CONFIG.format(room=room, user=USER, password=PASSWORD, **used))
         (room / "plugins").write_text("[rabbitmq_management].\n")
         (room / ".erlang.cookie").write_text(os.urandom(16).hex())
         (room / ".erlang.cookie").chmod(0o400)

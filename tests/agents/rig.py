@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from tests import rabbit
+from tests import ports, rabbit
 
 WAIT_S = 120.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ class Control(Process):
     """What answers requests: `serve`, or `api` with conductors beside it."""
 
     def __init__(self, directory: Path, broker: rabbit.Rabbit, role: str = "serve", more: str = "") -> None:
-        self.port = rabbit.free_ports(1)[0]
+        self.port = ports.one()
         config = SERVE.format(url=broker.url(), management=broker.management_url, more=more)
         super().__init__(directory, config, role, "--port", str(self.port))
         self.url = f"http://127.0.0.1:{self.port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests import ports
 
 from brickyard.backups import places, s3
 from brickyard.core import settings
@@ -22,9 +22,7 @@ START_S = 60
 @contextlib.contextmanager
 def s3_server(log: Path) -> Iterator[str]:
     """The URL of a server that speaks S3 and forgets everything when it ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = ports.one()
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as file:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]

@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import socket
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click.testing
+from tests import ports
 
 from brickyard.cli import main
 
@@ -97,9 +97,7 @@ def where(directory: Path) -> tuple[str, ...]:
 
 
 def serve(directory: Path, config: str, log: Any) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.one()
     (directory / "brickyard.conf").write_text(config)
     process = subprocess.Popen(
         [BRICKYARD, "serve", "--port", str(port), *where(directory)],

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import cloud
 import expected
 import report
-from tests import rabbit
+from tests import ports
 from waiting import until
 
 from brickyard.api import versions
@@ -132,7 +132,7 @@ def network() -> Iterator[str]:
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[tuple[str, str]]:
     """A Keystone, a Glance, and the service with them; the URL of Keystone, and an image."""
-    port, port_of_keystone, port_of_images = rabbit.free_ports(3)
+    port, port_of_keystone, port_of_images = ports.free(3)
     with network() as networks, cloud.running(directory, port_of_keystone, answers, until) as keystone:
         keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{port_of_images}")
         neutron = keystone.admin().services.create("the network", type="network")

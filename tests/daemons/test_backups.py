@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import ports
 from tests.backups.conftest import bucket, s3_server
 
 from brickyard.brick import content, registry
@@ -54,9 +54,7 @@ class Service:
 
     def __init__(self, directory: Path, driver: str, backups: str) -> None:
         self.directory, self.driver, self.state = directory, driver, directory / "state"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = ports.one()
         config = directory / "brickyard.conf"
         config.write_text(CONFIG.format(driver=driver, backups=backups))
         where = ["--state-dir", str(self.state), "--config-file", str(config)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,17 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import ports
 
 from brickyard.db import database
 
 CLIENTS, EACH, KILL_AFTER = 8, 15, 30
 WAIT_S = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -91,7 +85,7 @@ def all_available(port: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_acknowledged_creates_survive_kill_9(tmp_path: Path) -> None:
-    port = free_port()
+    port = ports.one()
     with serving(tmp_path, port) as process:
         acknowledged = create_until_it_dies(port, process)
     assert KILL_AFTER <= len(acknowledged) < CLIENTS * EACH  # it died in the middle

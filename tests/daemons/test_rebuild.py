@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import ports
 
 from brickyard.brick import qcow2, raw
 from brickyard.core.bricks import Kind, Label
@@ -44,9 +44,7 @@ class Site:
         self.directory, self.state = directory, directory / "state"
         self.config = directory / "brickyard.conf"
         self.config.write_text(CONFIG)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = ports.one()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         self.process: subprocess.Popen[bytes] | None = None
         self.tokens: dict[str, str] = {}

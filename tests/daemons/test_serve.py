@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import ports
 
 from brickyard.db import database, flows, migrate, tokens
 
@@ -25,15 +26,9 @@ pytestmark = pytest.mark.slow
 READY_S = 120.0  # a bound for a busy machine; the benchmark holds the real one
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Service:
     def __init__(self, directory: Path) -> None:
-        self.state, self.port = directory / "state", free_port()
+        self.state, self.port = directory / "state", ports.one()
         self.out, self.err = directory / "out", directory / "err"
         self.config = directory / "brickyard.ini"
         self.config.write_text("[DEFAULT]\n[host]\nhypervisor = none\n")
@@ -104,7 +99,7 @@ def test_every_line_of_the_log_is_json(service: Service) -> None:
 
 def test_a_second_service_in_the_directory_is_refused(service: Service) -> None:
     service.start()
-    second = subprocess.run(service.command("serve", "--port", str(free_port())), capture_output=True, text=True)
+    second = subprocess.run(service.command("serve", "--port", str(ports.one())), capture_output=True, text=True)
     assert second.returncode == 1
     assert str(service.process.pid) in second.stderr and "--state-dir" in second.stderr  # type: ignore[union-attr]
     assert httpx.get(f"{service.url}/v3/volumes", timeout=READY_S).status_code == 200

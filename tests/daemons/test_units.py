@@ -16,8 +16,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests import ports
 
-from .test_serve import READY_S, free_port
+from .test_serve import READY_S
 
 pytestmark = pytest.mark.slow
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -91,7 +92,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def test_the_command_of_the_unit_says_when_it_answers_and_when_it_ends(tmp_path: Path, manager: socket.socket) -> None:
-    port = free_port()
+    port = ports.one()
     (tmp_path / "brickyard.conf").write_text(
         f"[DEFAULT]\nosapi_volume_listen_port = {port}\n[host]\nhypervisor = none\n"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 import psutil
+from tests import ports
 
 IMAGE = "tiny"
 WAIT_S = 90.0
@@ -45,9 +45,7 @@ class Service:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.state = directory, directory / "state"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = ports.one()
         self.config = directory / "brickyard.conf"
         self.config.write_text(CONFIG)
         self.url = f"http://127.0.0.1:{self.port}"

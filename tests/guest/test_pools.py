@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import ports
 
 pytestmark = pytest.mark.guest
 WAIT_S = 240.0
@@ -42,9 +42,7 @@ class Service:
 
     def __init__(self, directory: Path, config: str = CONFIG) -> None:
         self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = ports.one()
         (directory / "brickyard.conf").write_text(config)
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, timeout=WAIT_S)

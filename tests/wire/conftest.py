@@ -22,6 +22,7 @@ import openstack.connection
 import pytest
 from cinderclient import client
 from keystoneauth1 import noauth, session
+from tests import ports
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cloud
@@ -84,16 +85,10 @@ class Service:
         return [sys.executable, "-m", "brickyard", *arguments, *where]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(directory: Path, auth: str, more: str = "", port: int | None = None) -> Iterator[Service]:
     """A service with a strategy; `more` is added to its configuration."""
-    port = port or free_port()
+    port = port or ports.one()
     service = Service(directory / "state", directory / "brickyard.conf", port)
     service.config.write_text(CONFIG.format(auth=auth) + more)
     with (directory / "log").open("wb") as log:
@@ -156,9 +151,9 @@ def token_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
 def glance_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, cloud.Cloud, Path]]:
     """A service that asks a Keystone, which has it in its catalog, and the Glance there; and the directory of that."""
     directory, images = tmp_path_factory.mktemp("keystone"), tmp_path_factory.mktemp("glance")
-    with cloud.running(directory, free_port(), answers, until) as keystone:
-        port = free_port()
-        keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{free_port()}")
+    with cloud.running(directory, ports.one(), answers, until) as keystone:
+        port = ports.one()
+        keystone.populate(f"http://127.0.0.1:{port}/v3", f"http://127.0.0.1:{ports.one()}")
         config = cloud.CONFIG.format(url=keystone.url)
         with cloud.imaging(images, keystone, answers, until), serving(directory, "keystone", config, port) as one:
             yield one, keystone, images
