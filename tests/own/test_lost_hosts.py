@@ -24,6 +24,7 @@ from brickyard.service import lost_hosts, reports
 from brickyard.service.site import Site
 
 HEADERS = {"OpenStack-API-Version": "volume 3.60"}
+STRANGE = "0e7c8a52-2f5c-4c43-8d2f-7d1c5a0b9e11"  # an id that no row has
 
 
 @pytest.fixture
@@ -326,7 +327,22 @@ def test_reports_of_a_lost_host_do_not_count(two: Any) -> None:
 def test_a_strange_guest_of_a_host_that_comes_back_is_ended(two: Any) -> None:
     lose(two)
     node = two.site.world.nodes.returning("h2")
-    id = "0e7c8a52-2f5c-4c43-8d2f-7d1c5a0b9e11"
-    node.hypervisor.boot(Guest(id=id, name="old", vcpus=1, memory_mib=64))
+    node.hypervisor.boot(Guest(id=STRANGE, name="old", vcpus=1, memory_mib=64))
     come_back(two)
     assert not [guest for guest in node.guests() if guest.status != "stopped"]
+
+
+def test_a_host_that_is_open_is_looked_at_again_and_nothing_there_is_touched(two: Any) -> None:
+    """Others work there: a guest or brick without a row may get one at any moment."""
+    volume = two.a_volume()["id"]
+    lose(two)
+    node = two.site.world.nodes.returning("h2")
+    node.delete_brick("raw", f"volume-{volume}")
+    come_back(two)
+    node.hypervisor.boot(Guest(id=STRANGE, name="new", vcpus=1, memory_mib=64))
+    node.create_brick("raw", Label(Kind.VOLUME, STRANGE, "project"), 2**30)
+    again = two.done(two.json("POST", "/v1/hosts/h2/back", status=202)["flow_id"])
+    assert again["log"][-1]["data"] == {"missing": 1}
+    assert [guest.status for guest in node.guests()] == ["running"]
+    assert differences(two)[f"volume-{STRANGE}"]["kind"] == "unknown_brick"
+    assert soundness.rows(two.site, schema.lost_bricks) == []

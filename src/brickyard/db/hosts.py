@@ -65,9 +65,10 @@ def record_host(
         id = str(uuid.uuid4())
         tx.execute(sa.insert(hosts).values(id=id, name=name, labels=dict(labels), created_at=now, **values))
         return id
-    tx.execute(
-        sa.update(hosts).where(hosts.c.id == row.id).values(labels={**row.labels, **labels}, updated_at=now, **values)
-    )
+    mine = sa.and_(hosts.c.id == row.id, hosts.c.lost_at.is_(None))
+    changed = sa.update(hosts).where(mine).values(labels={**row.labels, **labels}, updated_at=now, **values)
+    if tx.execute(changed).rowcount != 1:  # declared lost since it was read
+        raise errors.HostLost(_why_lost(tx.execute(sa.select(hosts).where(hosts.c.id == row.id)).one()))
     return str(row.id)
 
 
@@ -180,6 +181,15 @@ def list_hosts(tx: Tx) -> list[Row]:
 
 def update_host(tx: Tx, id: str, **values: Any) -> bool:
     return tx.execute(sa.update(hosts).where(hosts.c.id == id).values(updated_at=clock.stamp(), **values)).rowcount == 1
+
+
+def hold(tx: Tx, id: str) -> None:
+    """Lock its row until the transaction ends: of those who declare it lost or take it in again one goes on at a time.
+
+    Where a database has one writer at a time (SQLite) it is locked already.
+    """
+    if tx.dialect.name != "sqlite":
+        tx.execute(sa.select(hosts.c.id).where(hosts.c.id == id).with_for_update())
 
 
 def lose_host(tx: Tx, id: str) -> str:

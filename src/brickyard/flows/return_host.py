@@ -1,16 +1,17 @@
 """Take a host in again that was declared lost and is back; also to look again at what it came back without.
 
-look   end the guests that no instance has there any more, and what is served to none, and compare   undo: none
-       the bricks with the rows
+look   compare the bricks with the rows; while the host is fenced, before that end the guests that no     undo: none
+       instance has there any more, and what is served to none
 open   the host is one of ours again; what is there, as its row says, is what it was before. What    undo: the rollback
        has no row there is kept out: it is never again what its name says
 
-Until `open` nobody else asks the host for anything. What it does not show now waits in error, and this may be repeated.
+While a host is fenced, nobody else asks it for anything until `open`. What it does not show then waits in error, and
+this may be repeated: on a host that is open, where others work, so that what has no row yet may get one, and stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from brickyard.core import errors, pools, sizes
@@ -34,19 +35,18 @@ def params(*, host: str, host_id: str) -> dict[str, Any]:
 
 
 def look(run: Run) -> dict[str, Any]:
-    """Ids of what is there as it should be, by its noun, and (name, pool) of what has no row there."""
+    """Ids of what is there as it should be, by its noun, (name, pool) of what has no row there, and since when the host
+    was fenced while this was seen: None when it was open."""
     p = run.params
     with run.world.db.read() as tx:
         if _being_lost(tx, p["host_id"]):
             raise Later
         known = hosts.pools_of(tx, p["host_id"])
         placed = losses.on_host(tx, p["host_id"]).instances
+        lost_at = _lost_at(tx, p["host_id"])
     node: verbs.Node = run.world.nodes.returning(p["host"])
-    here = {row.id for row in placed}
-    for guest in node.guests():
-        if guest.id not in here and guest.status != "stopped":
-            node.destroy(guest.id)
-    reach.unexport_strays(run, node)
+    if lost_at is not None:
+        _end_strangers(run, node, {row.id for row in placed})
     seen = {pool.name: _bricks(run, node, pool) for pool in known}
     with run.world.db.read() as tx:
         sound: dict[str, list[str]] = {str(kind): [] for kind in Kind}
@@ -57,12 +57,26 @@ def look(run: Run) -> dict[str, Any]:
                     continue
                 row = audit.placed(tx, found.label.kind, found.label.id)
                 if row is None or row.pool_id != pool.id or row.name != found.name:
-                    strange.append((found.name, pool.name))
+                    if lost_at is not None:
+                        strange.append((found.name, pool.name))
                 elif _as_it_should_be(row, found):
                     sound[row.kind].append(row.id)
     own = {pool.id for pool in known}
     sound["root"] += [row.id for row in placed if row.root_pool_id not in own]  # of others its host says nothing
-    return {"sound": sound, "strange": strange}
+    return {"sound": sound, "strange": strange, "lost_at": lost_at}
+
+
+def _lost_at(tx: Tx, host_id: str) -> str | None:
+    row = hosts.find_host(tx, host_id)
+    return row.lost_at if row is not None else None
+
+
+def _end_strangers(run: Run, node: verbs.Node, here: Collection[str]) -> None:
+    """End the guests of a fenced host that none of these instances has, and what it serves to none."""
+    for guest in node.guests():
+        if guest.id not in here and guest.status != "stopped":
+            node.destroy(guest.id)
+    reach.unexport_strays(run, node)
 
 
 def _being_lost(tx: Tx, host_id: str) -> bool:
@@ -94,10 +108,11 @@ def _as_it_should_be(row: audit.Placed, found: Found) -> bool:
 
 def open_(run: Run, tx: Tx) -> dict[str, Any]:
     p, looked = run.params, run.data["look"]
+    hosts.hold(tx, p["host_id"])
+    if _being_lost(tx, p["host_id"]) or _lost_at(tx, p["host_id"]) != looked["lost_at"]:
+        raise errors.Conflict(f"Host {p['host']} was declared lost again while it was looked at.")
     there = losses.on_host(tx, p["host_id"])
     hosts.update_host(tx, p["host_id"], lost_at=None)
-    if _being_lost(tx, p["host_id"]):
-        raise errors.Conflict(f"Host {p['host']} was declared lost again while it was looked at.")
     losses.keep_out(tx, [(name, pool) for name, pool in looked["strange"]])
     missing = 0
     rows = (("volume", "volume", there.volumes), ("snapshot", "snapshot", there.snapshots))

@@ -65,7 +65,7 @@ def lose(site: Site, caller: Caller, name: str, *, data_lost: bool, confirm: str
     if enrolled:
         agents.dismiss(site, row.name)
     with site.db.begin() as tx:
-        lost_at = hosts.lose_host(tx, row.id)
+        lost_at = hosts.lose_host(tx, row.id)  # and nobody else is beyond this line, for this host
         if other := _open(tx, row.id, lose_host.FLOW.name):
             raise errors.Conflict(f"Host {row.name} is being declared lost already: follow flow {other}.")
         params = lose_host.params(host=row.name, host_id=row.id, lost_at=lost_at, data_lost=data_lost)
@@ -98,6 +98,7 @@ def _check(site: Site, tx: Tx, row: Row, *, data_lost: bool, confirm: str | None
 def take_back(site: Site, caller: Caller, name: str) -> str:
     """Look at a host that was lost and is back, or again at what was not found there; the flow that does it."""
     with site.db.begin() as tx:
+        hosts.hold(tx, host_rules.require(tx, name).id)
         row = host_rules.require(tx, name)
         if other := _open(tx, row.id, return_host.FLOW.name):
             return other
@@ -125,6 +126,10 @@ def heard(db: Database, host: str) -> bool:
         if _open(tx, row.id, return_host.FLOW.name) is not None:
             return True
     with db.begin() as tx:
+        hosts.hold(tx, row.id)
+        row = hosts.find_host(tx, row.id)
+        if row is None or row.lost_at is None:
+            return False
         if _open(tx, row.id, return_host.FLOW.name) is None:
             flows.insert(
                 tx,
