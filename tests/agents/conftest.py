@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests import rabbit
+from tests.agents import rig
 from tests.agents.rig import Control, Host, Site, until
 
 TOLD = 4000  # characters of each log that the report of a failure shows
@@ -40,19 +41,10 @@ def broker(_broker: rabbit.Rabbit) -> rabbit.Rabbit:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory, _broker: rabbit.Rabbit) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("agents")
-    site = Site(Control(directory / "control", _broker), Host(directory, "h1"), Host(directory, "h2"))
+    made = Site(Control(directory / "control", _broker), Host(directory, "h1"), Host(directory, "h2"))
     _broker.start()
-    site.control.start()
-    try:
-        for host in (site.h1, site.h2):
-            host.enroll(site.control)
-            host.start()
+    with rig.running(made) as site:
         yield site
-    finally:
-        for process in (site.h2, site.h1, site.control):
-            if not process.ended():
-                process.kill(15)
-        site.control.http.close()
 
 
 @pytest.fixture

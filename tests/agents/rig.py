@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,3 +195,20 @@ class Site(NamedTuple):
 
     def host(self, name: str) -> Host:
         return {"h1": self.h1, "h2": self.h2}[name]
+
+
+@contextlib.contextmanager
+def running(site: Site) -> Iterator[Site]:
+    """Its processes, with both hosts enrolled, until the block ends."""
+    site.control.start()
+    try:
+        for host in (site.h1, site.h2):
+            host.enroll(site.control)
+            host.start()
+        yield site
+    finally:
+        for process in reversed(site):
+            process.go_on()
+            if not process.ended():
+                process.kill(signal.SIGTERM)
+        site.control.http.close()
