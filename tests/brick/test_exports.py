@@ -104,7 +104,7 @@ def test_a_new_run_finds_what_is_served_and_restores_what_is_not(made: exports.E
     server.wait(60)
     later = again(tmp_path)
     assert len(later.every()) == 2
-    later.keep(begin=True)
+    later.keep()
     for export in (one, two):
         assert later.make(Exported("pool", export.name, export.client)) == export
         assert "read 512" in exporting.client(export, "read 0 512")
@@ -117,7 +117,7 @@ def test_what_was_half_made_is_removed_by_the_next_run(made: exports.Exports, tm
     (tmp_path / "exports" / f"{one.name}.{one.client}" / "record.json").unlink()
     half = tmp_path / "exports" / f"{brick().name}.{one.client}"
     half.mkdir()
-    again(tmp_path).keep(begin=True)
+    again(tmp_path).keep()
     assert (exporting.servers(tmp_path), list((tmp_path / "exports").iterdir())) == ([], [])
 
 
@@ -125,7 +125,7 @@ def test_a_process_whose_directory_is_lost_is_ended(made: exports.Exports, tmp_p
     one = brick()
     made.make(one)
     (tmp_path / "exports" / f"{one.name}.{one.client}").rename(tmp_path / "elsewhere")
-    again(tmp_path).keep(begin=True)
+    again(tmp_path).keep()
     assert exporting.servers(tmp_path) == []
 
 
@@ -134,7 +134,7 @@ def test_one_that_cannot_come_back_keeps_no_other_from_it(made: exports.Exports,
     exporting.end(tmp_path)
     with socket.create_server((one.address, one.port)):
         later = again(tmp_path)
-        later.keep(begin=True)
+        later.keep()
         assert "read 512" in exporting.client(two, "read 0 512")
         assert len(exporting.servers(tmp_path)) == 1
     later.keep()
@@ -150,9 +150,17 @@ def test_while_it_stands_still_nothing_is_written(made: exports.Exports, tmp_pat
         made.keep()
         assert server.status() == "stopped"
     assert server.status() != "stopped"
-    os.kill(server.pid, signal.SIGSTOP)  # by a run that died in the middle
-    again(tmp_path).keep(begin=True)
+    with made.still(one.name):
+        with made.still(one.name):
+            assert server.status() == "stopped"
+        made.keep()
+        assert server.status() == "stopped", "another copy is not done yet"
     assert server.status() != "stopped"
+    later = again(tmp_path)
+    for _ in range(2):
+        os.kill(server.pid, signal.SIGSTOP)  # by a run that died in the middle
+        later.keep()
+        assert server.status() != "stopped"
     with made.still(one.name):
         assert made.end(one.name, one.client) is Did.CHANGED
     assert exporting.servers(tmp_path) == []
@@ -188,7 +196,7 @@ def test_what_was_exported_before_the_address_was_taken_away_is_there_until_its_
     exporting.end(tmp_path)
     later = again(tmp_path)
     later.settings = None
-    later.keep(begin=True)
+    later.keep()
     assert later.make(one) == found
     assert "read 512" in exporting.client(found, "read 0 512")
     with pytest.raises(errors.Unavailable, match="set export_address"):
@@ -203,7 +211,7 @@ def test_an_address_that_was_changed_is_that_of_the_next_export(made: exports.Ex
     later = again(tmp_path)
     assert later.settings is not None
     later.settings = dataclasses.replace(later.settings, address=exporting.address(1))
-    later.keep(begin=True)
+    later.keep()
     assert "read 512" in exporting.client(before, "read 0 512"), "who uses it goes on"
     after = later.make(one)
     assert (after.address, len(exporting.servers(tmp_path))) == (exporting.address(1), 1)

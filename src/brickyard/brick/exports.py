@@ -22,6 +22,7 @@ import secrets
 import shutil
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ class Exports:
         self.directory, self.settings, self.opened = directory.resolve(), settings, opened
         self.server = server or Nbd()
         self._lock = threading.RLock()
-        self._held: set[str] = set()  # bricks whose exports stand still
+        self._held: Counter[str] = Counter()  # bricks whose exports stand still: how many copies want that
+        self._begun = False  # what a former run left half done is put right
 
     def make(self, wanted: Exported) -> Export:
         """Serve a brick to one guest; the same again answers the same. Unavailable when every port is taken."""
@@ -77,17 +79,16 @@ class Exports:
         with self._lock:
             return [record.exported for _, record in self._records()]
 
-    def keep(self, *, begin: bool = False) -> None:
-        """Serve again what is served no longer, each failing alone. `begin`: a former run may have died half way, so
-        what stands still goes on, and what has no record is removed."""
+    def keep(self) -> None:
+        """Serve again what is served no longer, each failing alone. A former run may have died half way: what stands
+        still for nobody goes on, and, until that has succeeded once, what has no record is removed."""
         with self._lock:
-            if begin:
-                self._clear()
+            self._begin()
             for at, record in self._records():
-                if begin:
-                    self.server.thaw(at)
                 name = record.exported.name
                 try:
+                    if name not in self._held:
+                        self.server.thaw(at)
                     if self._serve(at, record) is Did.CHANGED:
                         LOG.info("brick %s is exported again", name, extra={"client": record.exported.client})
                 except (errors.BrickyardError, OSError) as error:
@@ -95,21 +96,22 @@ class Exports:
 
     @contextlib.contextmanager
     def still(self, name: str) -> Iterator[None]:
-        """No export writes to the brick inside: its clients wait. What lies there is as after a power cut."""
-        frozen: list[Path] = []
+        """No export writes to the brick inside: its clients wait. What lies there is as after a power cut. Of several
+        at once, the last to end lets them go on."""
+        with self._lock:
+            self._held[name] += 1
         try:
             with self._lock:
-                self._held.add(name)
-                for at, record in self._records():
-                    if record.exported.name == name:
-                        frozen.append(at)
-                        self.server.freeze(at)
+                for at in self._of(name):
+                    self.server.freeze(at)
             yield
         finally:
             with self._lock:
-                self._held.discard(name)
-                for at in frozen:
-                    self.server.thaw(at)
+                self._held[name] -= 1
+                if not self._held[name]:
+                    del self._held[name]
+                    for at in self._of(name):
+                        self.server.thaw(at)
 
     def serves(self, name: str) -> bool:
         return any(exported.name == name for exported in self.every())
@@ -160,6 +162,9 @@ class Exports:
         shutil.rmtree(at)
         return Did.CHANGED
 
+    def _of(self, name: str) -> list[Path]:
+        return [at for at, record in self._records() if record.exported.name == name]
+
     # all of them --------------------------------------------------------------------------------------------------
 
     def _at(self, name: str, client: str) -> Path:
@@ -175,6 +180,16 @@ class Exports:
             if record is not None:
                 found.append((at, record))
         return found
+
+    def _begin(self) -> None:
+        """Once, and again until it succeeds."""
+        if self._begun:
+            return
+        try:
+            self._clear()
+            self._begun = True
+        except (errors.BrickyardError, OSError) as error:
+            LOG.warning("what a former run left of its exports cannot be removed, which is tried again: %s", error)
 
     def _clear(self) -> None:
         """End what runs or lies there without a record."""

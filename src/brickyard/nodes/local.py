@@ -61,7 +61,7 @@ class LocalNode(contents.Contents, reach.Reach):
             if guest.status == "paused" and self.hypervisor:
                 self.hypervisor.resume(guest.id)
         if self.exporting is not None:
-            self.exporting.keep(begin=True)
+            self.exporting.keep()
 
     def report(self) -> verbs.Report:
         return verbs.Report(
