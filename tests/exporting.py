@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import functools
+import secrets
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,12 +16,27 @@ from brickyard.core.bricks import Export
 from brickyard.core.settings import Exports
 
 FIRST, LAST = 10810, 10899
+MARKER = 10998  # who listens there has the addresses
+HOSTS = 16  # of one process
 
 
 def address(number: int) -> str:
     """Of this process alone, so that no other one that tests beside it takes its ports."""
-    pid = os.getpid()
-    return f"127.{1 + pid // 65536 % 250}.{pid // 256 % 256}.{1 + (pid % 256 * 7 + number) % 250}"
+    assert number < HOSTS
+    return f"{_mine()[0]}.{1 + number}"
+
+
+@functools.cache
+def _mine() -> tuple[str, int]:
+    """A net of loopback that no other process has for as long as this one lives: its first three
+    numbers, and the descriptor that holds it."""
+    for _ in range(1000):
+        net = f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}"
+        try:
+            return net, socket.create_server((f"{net}.{1 + HOSTS}", MARKER)).detach()
+        except OSError:
+            continue
+    raise AssertionError(f"port {MARKER} of every address of loopback is taken")
 
 
 def here(number: int) -> Exports:
@@ -42,17 +60,20 @@ def client(export: Export, *commands: str, key: str | None = None, tls: bool = T
         return done.stdout + done.stderr
 
 
-def servers(directory: Path) -> list[psutil.Process]:
-    """The processes that export bricks, with their state in a directory."""
+def servers(directory: Path, program: str = "qemu-nbd") -> list[psutil.Process]:
+    """The processes that export bricks, with their state in a directory; or those of another program."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if words and words[0].endswith("qemu-nbd") and any(str(directory) in word for word in words):
+        if words and program in Path(words[0]).name and any(str(directory) in word for word in words):
             found.append(process)
     return found
 
 
 def end(directory: Path) -> None:
-    for process in servers(directory):
-        process.kill()
-    psutil.wait_procs(servers(directory), 60)
+    """At once, and the guests that have their state there, too."""
+    every = [*servers(directory, "qemu-system"), *servers(directory)]
+    for process in every:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(every, 60)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import rabbit
+from tests import rabbit, tiny
 from tests.agents import rig
 from tests.agents.rig import Control, Host, Site, until
 
@@ -36,6 +36,12 @@ def _broker() -> rabbit.Rabbit:
 def broker(_broker: rabbit.Rabbit) -> rabbit.Rabbit:
     _broker.start()
     return _broker
+
+
+@pytest.fixture(scope="session")
+def tiny_image() -> Path:
+    """The directory of the tiny Linux. Of the session: a test is without the environment that says where it is kept."""
+    return tiny.image()
 
 
 @pytest.fixture(scope="session")
