@@ -18,6 +18,7 @@ from tests.flows.test_boot_elsewhere import boot, break_node, bricks
 from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import flavors, flows, images, schema
+from brickyard.db import instances as instance_rows
 from brickyard.flows import catalogue
 from brickyard.hypervisor import memory
 from brickyard.nodes import local
@@ -252,6 +253,44 @@ def test_a_guest_on_a_host_that_is_given_up_writes_to_nothing_elsewhere(site: Si
     declare_lost(site, "h1", data_lost=True)
     with site.db.read() as tx:
         assert volume_service.require(tx, ME, volume).status == "available"
+    assert exports(site) == []
+
+
+def test_a_guest_whose_root_disk_is_elsewhere_keeps_its_disks(site: Site) -> None:
+    """It is not given up, so nobody else may have them, and it has them when its host is back."""
+    row = boot(site, flavor="rooted", image="disk", locality="zone", volumes=(volume_on(site, "h3"),))
+    before = exports(site)
+    assert len(before) == 2
+    declare_lost(site, "h1", data_lost=True)
+    with site.db.read() as tx:
+        assert instance_rows.find(tx, row.id).status == "error"
+    assert exports(site) == before
+    assert lost_hosts.heard(site.db, "h1")
+    run_open(site)
+    with site.db.read() as tx:
+        assert instance_rows.find(tx, row.id).status == "active"
+    assert exports(site) == before
+
+
+def test_a_silent_host_delays_what_it_serves_and_nothing_else_on_a_lost_one(site: Site) -> None:
+    def silent(*args: object) -> None:
+        raise errors.Unreachable("h2 does not answer")
+
+    served = boot(site, name="served", locality="rack", volumes=(volume_on(site, "h2"),))
+    other = boot(site, name="other", locality="zone", volumes=(volume_on(site, "h3"),))
+    node: Any = site.world.nodes["h2"]
+    node.unexport, answers = silent, node.unexport
+    declare_lost(site, "h1", data_lost=True)
+    with site.db.read() as tx:
+        found = {id: instance_rows.find(tx, id).status for id in (served.id, other.id)}
+    assert found == {served.id: "active", other.id: "error"}
+    assert [host for host, _, _ in exports(site)] == ["h2"]
+    node.unexport = answers
+    with site.db.begin() as tx:
+        tx.execute(sa.update(schema.flows).values(not_before="2020"))
+    run_open(site)
+    with site.db.read() as tx:
+        assert instance_rows.find(tx, served.id).status == "error"
     assert exports(site) == []
 
 

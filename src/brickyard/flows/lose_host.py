@@ -37,14 +37,20 @@ def settle(run: Run) -> None:
     with db.read() as tx:
         there = losses.on_host(tx, run.params["host_id"])
     nouns = (("instance", there.instances), ("snapshot", there.snapshots), ("volume", there.volumes))
-    busy = False
+    busy, failure = False, None
     for noun, rows in nouns:
         for row in rows:
-            busy |= not db.repeating(lambda noun=noun, id=row.id: _settle(run, noun, id))
+            try:
+                busy |= not db.repeating(lambda noun=noun, id=row.id: _settle(run, noun, id))
+            except errors.BrickyardError as error:  # of another host, which serves it a disk; the rest need not wait
+                failure = error
     if busy:
         with db.begin() as tx:
             about = losses.flows_about(tx, run.params["host"], there.ids())
             losses.hurry(tx, [flow.id for flow in about if flow.id != run.id])
+    if failure is not None:
+        raise failure
+    if busy:
         raise Later
     run.world.places.refresh()
 
@@ -52,7 +58,7 @@ def settle(run: Run) -> None:
 def _settle(run: Run, noun: str, id: str) -> bool:
     """Mark one resource; False while another flow works on it."""
     p = run.params
-    if noun == "instance" and p["data_lost"]:
+    if noun == "instance" and _gives_up(run, id):
         reach.cut_off(run, p["host"], id)
     with run.world.db.begin() as tx:
         store.hold(tx, noun, id)
@@ -68,6 +74,22 @@ def _settle(run: Run, noun: str, id: str) -> bool:
         else:
             _unreachable(run, tx, noun, id)
     return True
+
+
+def _gives_up(run: Run, instance_id: str) -> bool:
+    """Whether an instance is lost for good, so that its guest must not write any more to what others may have next."""
+    p = run.params
+    with run.world.db.read() as tx:
+        row, host = instances.find(tx, instance_id), hosts.find_host(tx, p["host_id"])
+    still_lost = host is not None and host.lost_at == p["lost_at"]
+    return still_lost and row is not None and not _is_kept(run, row)
+
+
+def _is_kept(run: Run, row: Row) -> bool:
+    """Whether an instance waits for its host: a root disk of another host is not lost with this one."""
+    return not run.params["data_lost"] or (
+        row.root_pool is not None and pools.parse(row.root_pool).host != run.params["host"]
+    )
 
 
 def _unreachable(run: Run, tx: Tx, noun: str, id: str) -> None:
@@ -120,8 +142,7 @@ def _instance(run: Run, tx: Tx, id: str) -> None:
     if diskless and row.status == I.ACTIVE and (image := _kernel(tx, row)) is not None:
         _boot_elsewhere(run, tx, row, image)
         return
-    elsewhere = row.root_pool is not None and pools.parse(row.root_pool).host != run.params["host"]
-    if elsewhere or not run.params["data_lost"]:  # a root disk of another host is not lost with this one
+    if _is_kept(run, row):
         _unreachable(run, tx, "instance", id)
         return
     text = f"It was lost with host {run.params['host']}: delete it, and boot another one."
