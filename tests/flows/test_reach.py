@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests import world
+from tests import engines, world
 from tests.flows import soundness
 from tests.flows.scenarios import BOSS, IMAGE, ME, Hands, new_volume
 from tests.flows.test_boot_elsewhere import boot, break_node, bricks
 
 from brickyard.core import errors
-from brickyard.core.bricks import Kind, name_of
+from brickyard.core.bricks import Kind, Label, name_of
+from brickyard.daemons import rebuild
 from brickyard.db import flavors, flows, images, schema
 from brickyard.db import instances as instance_rows
 from brickyard.flows import catalogue
@@ -230,6 +232,39 @@ def test_a_volume_does_not_grow_while_a_guest_elsewhere_has_it(site: Site) -> No
         volume_service.extend(site, ME, volume, 2, attached=True)
     with pytest.raises(errors.GuestError, match="another host"):
         site.world.nodes["h2"].grow_brick("raw", name_of(Kind.VOLUME, volume), 2 * 1024**3)
+
+
+def test_a_brick_that_a_guest_elsewhere_writes_to_is_not_taken_away(site: Site) -> None:
+    """Whoever asks for it, and also when no row speaks of it."""
+    row, node = boot(site), site.world.nodes["h2"]
+    label = Label(Kind.VOLUME, str(uuid.uuid4()), "project")
+    node.create_brick("raw", label, 1024**3)
+    node.export("raw", label.name, row.id)
+    for verb in (node.wipe_brick, node.delete_brick):
+        with pytest.raises(errors.GuestError, match=f"exported to guest {row.id} of another host: detach it there"):
+            verb("raw", label.name)
+    with pytest.raises(errors.GuestError, match="exported to guest"):
+        node.revert_brick("raw", label.name, name_of(Kind.SNAPSHOT, label.id))
+    audit.repair(site, ME, grace_s=0, remove_orphans=True)
+    run_open(site)
+    found = node.find_brick("raw", label.name)
+    assert found is not None and not found.wiping
+    node.unexport("raw", label.name, row.id)
+    audit.repair(site, ME, grace_s=0, remove_orphans=True)
+    run_open(site)
+    assert node.find_brick("raw", label.name) is None
+
+
+def test_a_rebuilt_database_knows_that_a_guest_elsewhere_has_a_volume(site: Site, tmp_path: Path) -> None:
+    used, free = volume_on(site, "h2"), volume_on(site, "h2")
+    row = boot(site, volumes=(used,), locality="rack")
+    (tmp_path / "anew").mkdir()
+    with contextlib.closing(engines.empty(tmp_path / "anew")) as db:
+        outcome = rebuild.run(db, site.world.nodes["h2"])
+        assert [(note.kind, row.id in note.message) for note in outcome.notes] == [("in_use", True)]
+        with db.read() as tx:
+            found = {one.id: one.status for one in tx.execute(sa.select(schema.volumes))}
+    assert found == {used: "maintenance", free: "available"}
 
 
 def declare_lost(site: Site, host: str, *, data_lost: bool) -> None:

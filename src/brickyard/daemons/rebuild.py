@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from brickyard.cli import tables
 from brickyard.cli.tables import Column
 from brickyard.core import errors, pools, sizes
-from brickyard.core.bricks import Found, Kind, Label, name_of
+from brickyard.core.bricks import PREFIX, Found, Kind, Label, name_of
 from brickyard.core.states import V
 from brickyard.db import audit, flows, hosts, store
 from brickyard.db.database import Database, Row
@@ -141,8 +141,11 @@ def _choose(found: dict[str, list[tuple[str, Found]]], outcome: Outcome) -> list
 
 
 def _used(node: verbs.Node) -> dict[str, str]:
-    """Id of a volume → the guest that still runs with it; guests outlive the service and its database."""
-    return {serial: guest.id for guest in node.guests() for serial in guest.serials if guest.status != "stopped"}
+    """Id of a volume → the guest that still runs with it, here or where it is exported to; guests and exports outlive
+    the service and its database."""
+    exported = {one.name.removeprefix(PREFIX[Kind.VOLUME]): one.client for one in node.exports()}
+    here = {serial: guest.id for guest in node.guests() for serial in guest.serials if guest.status != "stopped"}
+    return exported | here
 
 
 def _grow(node: verbs.Node, chosen: list[tuple[str, Found]], used: dict[str, str]) -> None:

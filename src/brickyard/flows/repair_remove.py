@@ -52,6 +52,9 @@ def wipe(run: Run) -> dict[str, Any]:
     for guest in node.guests():
         if label.id in guest.serials and guest.status != "stopped":
             raise errors.GuestError(f"Guest {guest.id} has {label.name} in use: it stays.")
+    for export in node.exports():
+        if export.name == label.name:
+            raise errors.GuestError(f"{label.name} is exported to guest {export.client} of another host: it stays.")
     return wiping.wipe(run, p["pool"], [label.name])
 
 

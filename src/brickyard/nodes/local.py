@@ -265,6 +265,7 @@ class LocalNode(contents.Contents, reach.Reach):
             return driver.snapshot(name, label, progress)
 
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: contract.Progress | None = None) -> Did:
+        self.unserved(name)
         return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot, progress)
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
@@ -282,9 +283,11 @@ class LocalNode(contents.Contents, reach.Reach):
         return driver.grow(name, size_bytes)
 
     def wipe_brick(self, backend: str, name: str, progress: contract.Progress | None = None) -> Receipt:
+        self.unserved(name)
         return cast(contract.Wiper, self._driver(backend)).wipe(name, progress)
 
     def delete_brick(self, backend: str, name: str) -> Did:
+        self.unserved(name)
         return self._driver(backend).delete(name)
 
     def relabel_brick(self, backend: str, label: Label) -> Did:

@@ -36,6 +36,15 @@ class Reach(Protocol):
     def exports(self) -> list[Exported]:
         return self.exporting.every() if self.exporting is not None else []
 
+    def unserved(self, name: str) -> None:
+        """GuestError while a brick is served to a guest of another host, which may be writing."""
+        users = ", ".join(one.client for one in self.exports() if one.name == name)
+        if users:
+            raise errors.GuestError(
+                f"brick {name} is exported to guest {users} of another host: detach it there first; an export that no "
+                "instance needs is ended by `brickyard audit --repair`"
+            )
+
     def still(self, name: str) -> contextlib.AbstractContextManager[None]:
         """No guest of another host writes to the brick inside."""
         return self.exporting.still(name) if self.exporting is not None else contextlib.nullcontext()
