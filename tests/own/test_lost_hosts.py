@@ -313,6 +313,28 @@ def test_a_pool_that_is_down_when_its_host_is_back_is_waited_for(two: Any) -> No
     assert shown(two, volume)["status"] == "available"
 
 
+def test_what_a_pool_that_could_not_be_looked_at_has_is_not_adopted_later(two: Any) -> None:
+    """Nothing there is waited for, so its host is back without it; with it comes what was left there."""
+    node = two.site.world.nodes["h2"]
+    lose(two)
+    node.create_brick("raw", Label(Kind.VOLUME, STRANGE, "project"), 2**30)
+    backend = node.backends.pop("raw")
+    come_back(two)
+    assert two.json("GET", "/v1/hosts/h2")["lost_at"] is None
+    node.backends["raw"] = backend
+    reports.take(two.site.db, two.site.world.places, node)
+    for path in ("/v1/pools/h1@raw", "/v1/hosts/h1"):
+        two.json("PATCH", path, {"enabled": False})
+    volume = two.a_volume()["id"]
+    assert shown(two, volume)["os-vol-host-attr:host"] == "h2@raw#raw"
+    found = differences(two, dry_run=False, grace_s=0)
+    assert {name: (one["kind"], one["action"]) for name, one in found.items()} == {
+        f"volume-{STRANGE}": ("lost_brick", None)
+    }
+    assert differences(two, dry_run=False, orphans="recover")[f"volume-{STRANGE}"]["action"] == "disown"
+    sound(two.site)
+
+
 def test_reports_of_a_lost_host_do_not_count(two: Any) -> None:
     node = two.site.world.nodes["h2"]
     report = node.report()

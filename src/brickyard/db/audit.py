@@ -59,7 +59,7 @@ class Records:
     reservations: Sequence[Row]
     working: frozenset[str]  # ids that a flow works on, or has worked on since the audit began
     open_flows: frozenset[str]
-    lost: Mapping[str, str]  # names of bricks that nothing may be served from any more → since when
+    lost: Mapping[str, str]  # names of bricks, and of pools, that nothing is adopted from any more → since when
 
 
 def records(tx: Tx, since: str) -> Records:
@@ -179,8 +179,9 @@ def restore(tx: Tx, pool: Row, label: Label, size_bytes: int) -> bool:
     when a snapshot's volume has none there.
     """
     table = schema.volumes if label.kind is Kind.VOLUME else schema.snapshots
-    lost = sa.select(schema.lost_bricks.c.name).where(schema.lost_bricks.c.name == label.name)
-    if tx.scalar(sa.select(table.c.id).where(table.c.id == label.id)) is not None or tx.scalar(lost) is not None:
+    lost = sa.select(schema.lost_bricks.c.name).where(schema.lost_bricks.c.name.in_((label.name, pool.name)))
+    there = sa.select(table.c.id).where(table.c.id == label.id)
+    if tx.scalar(there) is not None or tx.scalar(lost.limit(1)) is not None:
         return False
     quotas.lock(tx, label.project)
     gib = sizes.bytes_to_gib(size_bytes)

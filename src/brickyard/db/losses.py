@@ -127,10 +127,7 @@ def hurry(tx: Tx, ids: Sequence[str]) -> None:
 
 
 def keep_out(tx: Tx, found: Iterable[tuple[str, str]]) -> None:
-    """(name, pool) of bricks that nothing is served from any more, whatever rows say later."""
+    """(name, pool) of bricks that nothing is served from any more, whatever rows say later; a pool under its own name
+    stands for what lies there without a row."""
     for name, pool in found:
         database.insert_or_leave(tx, bricks, name=name, pool=pool, lost_at=clock.stamp())
-
-
-def kept_out(tx: Tx, name: str) -> bool:
-    return tx.scalar(sa.select(bricks.c.name).where(bricks.c.name == name)) is not None

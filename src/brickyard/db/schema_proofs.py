@@ -36,7 +36,8 @@ audit_findings = sa.Table(
 )
 
 # Bricks whose data were declared lost, or that nobody knew when their lost host came back: whatever lies under such a
-# name is never again what the name says. Kept for good, as the names are.
+# name is never again what the name says. Kept for good, as the names are. The name of a pool stands for all
+# that lies in it without a row: it could not be looked at when its host came back.
 lost_bricks = sa.Table(
     "lost_bricks",
     metadata,

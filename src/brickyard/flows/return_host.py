@@ -61,6 +61,8 @@ def look(run: Run) -> dict[str, Any]:
                         strange.append((found.name, pool.name))
                 elif _as_it_should_be(row, found):
                     sound[row.kind].append(row.id)
+    if lost_at is not None:  # whatever lies in a pool that could not be looked at, and has no row, is as strange
+        strange += [(pool.name, pool.name) for pool in known if seen[pool.name] is None]
     own = {pool.id for pool in known}
     sound["root"] += [row.id for row in placed if row.root_pool_id not in own]  # of others its host says nothing
     return {"sound": sound, "strange": strange, "lost_at": lost_at}
@@ -84,7 +86,7 @@ def _being_lost(tx: Tx, host_id: str) -> bool:
 
 
 def _bricks(run: Run, node: verbs.Node, pool: Row) -> Sequence[Found] | None:
-    """What lies in a pool. Waits for one that is down while something lies there that may be served again."""
+    """What lies in a pool; None where it is down. Waits for it while something lies there that may be served again."""
     try:
         return node.bricks(pools.parse(pool.name).backend)
     except errors.Unreachable:

@@ -69,8 +69,8 @@ def unknown_bricks(records: Records, seen: Seen) -> Iterator[Difference]:
                 yield _foreign(records, pool_id, found, row)
             elif found.wiping:
                 yield _half_deleted(records, pool_id, found)
-            elif row is None and found.name in records.lost:
-                yield _lost(records, pool_id, found)
+            elif row is None and (since := _lost_since(records, pool_id, found)):
+                yield _lost(records, pool_id, found, since)
             elif row is not None:
                 yield _elsewhere(records, seen, pool_id, found, row)
             else:
@@ -125,12 +125,15 @@ def _contradiction(records: Records, places: Sequence[tuple[str, Found]], pool_i
     )
 
 
-def _lost(records: Records, pool_id: str, found: Found) -> Difference:
+def _lost_since(records: Records, pool_id: str, found: Found) -> str | None:
+    """Since when nothing is served from a brick any more, as itself or with its whole pool."""
+    return records.lost.get(found.name) or records.lost.get(records.pools[pool_id].name)
+
+
+def _lost(records: Records, pool_id: str, found: Found, since: str) -> Difference:
     assert found.label is not None
-    text = (
-        f"{found.name} of project {found.label.project} was given up at {records.lost[found.name]}, when its host was"
-    )
-    text += " lost: it is older than what came after, and is not served under this name"
+    text = f"{found.name} of project {found.label.project} was given up at {since}, when its host was lost: "
+    text += "it may be older than what came after, and is not served under this name"
     return replace(_orphan("lost_brick", records, pool_id, found, text), release=Repair.DISOWN)
 
 
