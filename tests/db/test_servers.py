@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent import futures
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ import sqlalchemy as sa
 from tests import engines
 
 from brickyard.core import errors
-from brickyard.db import alone, claims, database, migrate, schema, store
+from brickyard.db import alone, claims, database, hosts, migrate, schema, store
 from brickyard.db.database import Database
+from brickyard.service import lost_hosts
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +222,42 @@ def test_begin_keeps_the_status_that_it_found(db: Database) -> None:
             "available",
             "extending",
         )
+
+
+def report(db: Database) -> str:
+    with db.begin() as tx:
+        return hosts.record_host(tx, name="h1", labels={}, vcpus=1, memory_mib=1, hypervisor=None)
+
+
+def test_a_lost_host_that_is_heard_twice_at_once_is_looked_at_once(db: Database) -> None:
+    id = report(db)
+    with db.begin() as tx:
+        hosts.lose_host(tx, id)
+    meet = threading.Barrier(8)
+
+    def hear(_: int) -> bool:
+        meet.wait(60)
+        return db.repeating(lambda: lost_hosts.heard(db, "h1"))
+
+    with futures.ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(hear, range(8)))
+    with db.read() as tx:
+        assert list(tx.scalars(sa.select(schema.flows.c.name))) == ["return_host"]
+
+
+def test_a_report_that_meets_the_loss_of_its_host_does_not_count(db: Database) -> None:
+    """Whether it comes before the loss is written or waits for that, no sign of life is left."""
+    id = report(db)
+    with futures.ThreadPoolExecutor(1) as pool:
+        with db.begin() as tx:
+            hosts.lose_host(tx, id)
+            late = pool.submit(report, db)
+            with contextlib.suppress(futures.TimeoutError):  # until it waits for this, or is not yet that far
+                late.result(0.5)
+        with pytest.raises(errors.HostLost):
+            late.result(60)
+    with db.read() as tx:
+        assert hosts.find_host(tx, id).heartbeat_at is None
 
 
 def test_a_new_database_is_made_and_checked(kind: str) -> None:
