@@ -19,12 +19,13 @@ from tests.flows.test_boot_elsewhere import boot, break_node, bricks
 from brickyard.core import errors
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.daemons import rebuild
-from brickyard.db import flavors, flows, images, schema
+from brickyard.db import attachments, flavors, flows, images, schema
 from brickyard.db import instances as instance_rows
 from brickyard.flows import catalogue
 from brickyard.hypervisor import memory
 from brickyard.nodes import local
-from brickyard.service import audit, instances, lost_hosts, power
+from brickyard.service import attachments as attachment_service
+from brickyard.service import audit, connections, instances, lost_hosts, power
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Site
 
@@ -265,6 +266,36 @@ def test_a_rebuilt_database_knows_that_a_guest_elsewhere_has_a_volume(site: Site
         with db.read() as tx:
             found = {one.id: one.status for one in tx.execute(sa.select(schema.volumes))}
     assert found == {used: "maintenance", free: "available"}
+
+
+@pytest.mark.parametrize("status", ["reserved", "detaching"])
+def test_a_disk_that_comes_or_goes_is_served_no_more_to_an_instance_that_is_deleted(site: Site, status: str) -> None:
+    row = boot(site, volumes=(volume_on(site, "h2"),), locality="rack")
+    with site.db.begin() as tx:
+        tx.execute(sa.update(schema.attachments).values(status=status))
+    instances.delete(site, ME, row.id, with_volumes=False)
+    run_open(site)
+    assert exports(site) == []
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        lambda site, volume, attachment: connections.initialize(site, ME, volume, {"host": "h2"}),
+        lambda site, volume, attachment: attachment_service.update(site, ME, attachment, {"host": "h2"}),
+    ],
+    ids=["beside", "anew"],
+)
+def test_a_volume_that_a_guest_elsewhere_has_is_connected_to_nothing_else(site: Site, connect: Any) -> None:
+    volume = volume_on(site, "h2")
+    row = boot(site, volumes=(volume,), locality="rack")
+    with site.db.read() as tx:
+        [before] = attachments.of_volume(tx, volume)
+    with pytest.raises(errors.InvalidState, match=f"for instance {row.id} on host h1.*detach it there"):
+        connect(site, volume, before.id)
+    with site.db.read() as tx:
+        assert attachments.of_volume(tx, volume) == [before]
+    soundness.check(site)
 
 
 def declare_lost(site: Site, host: str, *, data_lost: bool) -> None:

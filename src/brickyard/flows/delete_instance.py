@@ -54,6 +54,8 @@ def unexport(run: Run) -> None:
     p = run.params
     for one in p.get("far", ()):
         reach.unexport(run, p["host"], p["instance_id"], Kind(one["kind"]), one["id"], one["pool"])
+    if p["host"] is not None:  # also what was being attached or detached when the deletion began
+        reach.cut_off(run, p["host"], p["instance_id"])
 
 
 def wipe_root(run: Run) -> dict[str, Any]:

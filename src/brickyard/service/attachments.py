@@ -176,6 +176,7 @@ def connect(
     """Queue the flow that connects an attachment; its id. The attachment is attaching from here, and so is the volume;
     not when it is connected `again`, while it stays in use."""
     place = where(volume, connector)
+    _check_not_far(tx, volume, place, id)
     backend = hosts.find_backend(tx, place.service)
     if backend is None or not backend.up:
         why = backend.why_down if backend is not None else "it is gone"
@@ -220,6 +221,25 @@ def where(volume: Row, connector: Mapping[str, Any]) -> pools.PoolName:
             field="host",
         )
     return place
+
+
+def _check_not_far(tx: Tx, volume: Row, place: pools.PoolName, id: str) -> None:
+    """InvalidState where one of our own instances has the volume over the network: an attachment that is the instance's
+    is not connected anew, and the volume not handed to another one beside it unless it is shared."""
+    host = hosts.find_host(tx, place.host)
+    exports = host is not None and host.export_address is not None
+    for other in attachments.of_volume(tx, volume.id):
+        if other.instance_uuid is None or (volume.multiattach and other.id != id):
+            continue
+        instance = instances.find(tx, other.instance_uuid)
+        if instance is None or instance.host in (None, place.host):
+            continue
+        if exports or (other.connection_info or {}).get("driver_volume_type") == "nbd":
+            raise errors.InvalidState(
+                f"Volume {volume.id} is for instance {instance.id} on host {instance.host}, which has it over the "
+                f"network; detach it there first: brickyard instance detach {instance.id} {volume.id}",
+                field="status",
+            )
 
 
 def attached(tx: Tx, row: Row, **values: Any) -> None:
