@@ -149,6 +149,14 @@ def test_what_cannot_be_exported_is_not_booted_with(site: Site) -> None:
         assert volume_service.require(tx, ME, volume).status == "available"
 
 
+def test_a_host_that_cannot_export_a_new_volume_is_left_out_and_its_instance_stays(site: Site) -> None:
+    """Only h1 runs guests: it is not to blame."""
+    break_node(site, "h2", "export")
+    row = boot(site, local_storage=(instances.LocalStorage(1),), locality="zone")
+    assert (row.status, row.host, bricks(site)) == ("active", "h1", {"h1": 0, "h2": 0, "h3": 1}), row.fault
+    soundness.check(site)
+
+
 @pytest.mark.parametrize(
     ("asked", "where", "why"),
     [

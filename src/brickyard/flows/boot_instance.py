@@ -180,7 +180,8 @@ def keep(run: Run, tx: Tx) -> None:
 
 def export(run: Run) -> None:
     """The bricks of other hosts, before the guest is started."""
-    guest_disks(run, *_given(run))
+    with reach.blaming(pool["name"] for pool in run.data["volumes"]["pools"].values()):
+        guest_disks(run, *_given(run))
 
 
 def unexport(run: Run) -> None:
@@ -296,11 +297,12 @@ def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str, pool: s
 
 def _failed_hosts(run: Run) -> frozenset[str]:
     """The hosts that an earlier attempt failed on: the one it booted on, or all that it had reserved, but for those
-    where a pool is to blame: another pool there may do."""
+    where a pool is to blame, there or on another host: another pool may do."""
     failed_on: set[str] = set()
     for past, failure in zip(run.tried, run.failures, strict=True):
         if "volumes" in past:
-            failed_on.add(past["volumes"]["host"])
+            if not failure.facts.get("pools"):
+                failed_on.add(past["volumes"]["host"])
             failed_on.update(other["host"] for other in past["volumes"]["failures"])
         else:
             blamed = set(failure.facts.get("pools", ()))

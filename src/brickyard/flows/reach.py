@@ -7,6 +7,7 @@ answers the same.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from brickyard.core import errors, pools
@@ -25,10 +26,28 @@ def is_far(host: str, pool: str) -> bool:
 def disk(
     run: Run, host: str, client: str, kind: Kind, id: str, pool: str, *, read_only: bool = False, shared: bool = False
 ) -> verbs.BrickDisk:
-    """A brick as a disk of the guest `client` on `host`; one of another host is exported to it, if it is not yet."""
+    """A brick as a disk of the guest `client` on `host`; one of another host is exported to it, if it is not yet.
+    An error has the pool as its fact `unexported` when that is what failed."""
     at, name = pools.parse(pool), name_of(kind, id)
-    export = run.world.nodes[at.host].export(at.backend, name, client, read_only) if is_far(host, pool) else None
+    export = None
+    if is_far(host, pool):
+        try:
+            export = run.world.nodes[at.host].export(at.backend, name, client, read_only)
+        except errors.BrickyardError as error:
+            error.facts["unexported"] = pool
+            raise
     return verbs.BrickDisk(at.backend, name, id, read_only, shared, export)
+
+
+@contextlib.contextmanager
+def blaming(chosen: Iterable[str]) -> Iterator[None]:
+    """Where an export fails, its pool is to blame if it was chosen for a new brick, and the next try takes another one.
+    With a volume that exists only another host of the guest can help."""
+    try:
+        yield
+    except errors.BrickyardError as error:
+        error.facts["pools"] = sorted(set(chosen) & {error.facts.get("unexported")})
+        raise
 
 
 def export(run: Run, host: str, client: str, kind: Kind, id: str, pool: str, *, read_only: bool = False) -> None:
