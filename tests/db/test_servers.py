@@ -155,17 +155,18 @@ def test_a_lock_that_went_with_its_server_is_taken_again_or_given_up(
     with alone.Alone(db, lost=lost.set):
         server.stop(signal.SIGKILL)
         server.start()
-        taken = _until_conflict(other)
+        taken = _until_conflict(other, lost)
         assert taken != lost.is_set(), "either it has the lock again, or it knows that it has not"
     other.close()
 
 
-def _until_conflict(other: Database) -> bool:
-    """Whether the first one has the lock again: a second one tries for a while to come before it."""
+def _until_conflict(other: Database, lost: threading.Event) -> bool:
+    """Whether the first one has the lock again: a second one tries for a while to come before it, and when it does,
+    keeps the lock until the first one has looked."""
     for _ in range(100):
         try:
             with alone.Alone(other, lost=lambda: None):
-                threading.Event().wait(0.3)
+                lost.wait(60)
                 return False
         except errors.Conflict:
             return True
