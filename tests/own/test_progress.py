@@ -123,6 +123,8 @@ def test_a_snapshot_shows_its_progress_on_both_apis(api, tmp_path, gate):
     snapshot = api.json("POST", "/v3/snapshots", {"snapshot": {"volume_id": volume["id"]}}, 202)["snapshot"]
     for event, data in seen(api, flow_of(api, snapshot["id"]), gate):
         if event == "progress":
+            if data["done_bytes"] >= DATA_BYTES:
+                continue  # the gate has opened for the last time
             shown = api.json("GET", f"/v3/snapshots/{snapshot['id']}")["snapshot"]
             assert shown["status"] == "creating"
             assert shown["os-extended-snapshot-attributes:progress"] == f"{100 * data['done_bytes'] // GIB}%"
