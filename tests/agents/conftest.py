@@ -40,7 +40,7 @@ def broker(_broker: rabbit.Rabbit) -> rabbit.Rabbit:
 
 @pytest.fixture(scope="session")
 def tiny_image() -> Path:
-    """The directory of the tiny Linux. Of the session: a test is without the environment that says where it is kept."""
+    """The directory of the tiny Linux, made once: a test is without the variable that says where it is."""
     return tiny.image()
 
 

@@ -9,13 +9,14 @@ import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import exporting
 
 from brickyard.brick import exports
 from brickyard.core import errors
-from brickyard.core.bricks import Connection, Did, Exported, Kind, name_of
+from brickyard.core.bricks import Connection, Did, Export, Exported, Kind, name_of
 
 MIB = 1024 * 1024
 
@@ -60,9 +61,10 @@ def test_nobody_else_gets_in(made: exports.Exports) -> None:
     """Neither without TLS, nor with the key of another export of the same host, nor as somebody else with its key."""
     mine, other = made.make(brick()), made.make(brick())
     stranger = dataclasses.replace(mine, client=str(uuid.uuid4()))
-    for export, how in ((mine, {"tls": False}), (mine, {"key": other.key}), (stranger, {})):
+    tries: list[tuple[Export, dict[str, Any]]] = [(mine, {"tls": False}), (mine, {"key": other.key}), (stranger, {})]
+    for export, how in tries:
         with pytest.raises(AssertionError, match="TLS"):
-            exporting.client(export, "read 0 512", **how)  # type: ignore[arg-type]
+            exporting.client(export, "read 0 512", **how)
     assert "read 512" in exporting.client(mine, "read 0 512")
 
 
