@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import datetime
 import functools
-import ipaddress
 import os
 import shutil
 import signal
@@ -23,11 +21,7 @@ from urllib.parse import quote
 
 import httpx
 import psutil
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from tests import ports
+from tests import certificates, ports
 from tests.engines import as_user
 
 from brickyard.core.settings import Broker, Tls
@@ -67,7 +61,7 @@ class Rabbit:
         self.ca = room / "tls" / "ca.pem"
         for name in ("tls", "log", "mnesia"):
             (room / name).mkdir()
-        _certificates(room / "tls")
+        certificates.make(room / "tls", "127.0.0.1")
         used = {"amqp": self.amqp, "amqps": self.amqps, "http": self.http}
         (room / "rabbitmq.conf").write_text(CONFIG.format(room=room, user=USER, password=PASSWORD, **used))
         (room / "plugins").write_text("[rabbitmq_management].\n")
@@ -197,39 +191,3 @@ def _running() -> Iterator[Rabbit]:
             yield made
         finally:
             made.close()
-
-
-def _certificates(directory: Path) -> None:
-    """An authority, and a certificate of it for this address."""
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "brickyard tests")])
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    ca = _signed(ca_name, ca_name, ca_key, ca_key, x509.BasicConstraints(ca=True, path_length=0))
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = _signed(name, ca_name, key, ca_key, address)
-    pem = serialization.Encoding.PEM
-    (directory / "ca.pem").write_bytes(ca.public_bytes(pem))
-    (directory / "server.pem").write_bytes(made.public_bytes(pem))
-    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (directory / "server.key").write_bytes(key.private_bytes(pem, form, none))
-
-
-def _signed(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    by: ec.EllipticCurvePrivateKey,
-    extension: x509.ExtensionType,
-) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-        .sign(by, hashes.SHA256())
-    )

@@ -111,15 +111,10 @@ class Process:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
-class Control(Process):
-    """What answers requests: `serve`, or `api` with conductors beside it."""
+class Api:
+    """What tests ask a service for."""
 
-    def __init__(self, directory: Path, broker: rabbit.Rabbit, role: str = "serve", more: str = "") -> None:
-        self.port = ports.one()
-        config = SERVE.format(url=broker.url(), management=broker.management_url, more=more)
-        super().__init__(directory, config, role, "--port", str(self.port))
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=70, headers={"OpenStack-API-Version": "volume 3.60"})
+    http: httpx.Client
 
     def get(self, path: str) -> Any:
         return self.http.get(path).raise_for_status().json()
@@ -170,6 +165,17 @@ class Control(Process):
     def flow_of(self, id: str, name: str) -> Any:
         found = self.get(f"/v1/flows?resource_id={id}")["flows"]
         return next((flow for flow in found if flow["name"] == name), None)
+
+
+class Control(Process, Api):
+    """What answers requests: `serve`, or `api` with conductors beside it."""
+
+    def __init__(self, directory: Path, broker: rabbit.Rabbit, role: str = "serve", more: str = "") -> None:
+        self.port = ports.one()
+        config = SERVE.format(url=broker.url(), management=broker.management_url, more=more)
+        super().__init__(directory, config, role, "--port", str(self.port))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=70, headers={"OpenStack-API-Version": "volume 3.60"})
 
 
 class Host(Process):

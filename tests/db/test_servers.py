@@ -246,6 +246,17 @@ def test_a_lost_host_that_is_heard_twice_at_once_is_looked_at_once(db: Database)
         assert list(tx.scalars(sa.select(schema.flows.c.id))) == ["f"]
 
 
+def test_two_conductors_record_a_new_host_at_the_same_time(db: Database) -> None:
+    new = {"name": "h1", "labels": {}, "vcpus": 1, "memory_mib": 1, "hypervisor": None}
+    with futures.ThreadPoolExecutor(1) as pool:
+        with db.begin() as tx:
+            id = hosts.record_host(tx, **new)
+            late = pool.submit(report, db)
+            with contextlib.suppress(futures.TimeoutError):  # until it waits for this, or is not yet that far
+                late.result(0.5)
+        assert late.result(60) == id
+
+
 def test_a_report_that_meets_the_loss_of_its_host_does_not_count(db: Database) -> None:
     """Whether it comes before the loss is written or waits for that, no sign of life is left."""
     id = report(db)

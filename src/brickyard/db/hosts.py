@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from brickyard.core import clock, errors
 from brickyard.db import schema
-from brickyard.db.database import Database, Row, Tx
+from brickyard.db.database import Database, Row, Tx, insert_or_leave
 
 hosts, backends, pools, storages = schema.hosts, schema.volume_backends, schema.pools, schema.storages
 
@@ -61,10 +61,10 @@ def record_host(
         raise errors.HostLost(_why_lost(row))
     values = {"vcpus_total": vcpus, "memory_mib_total": memory_mib, "hypervisor": hypervisor, "heartbeat_at": now}
     values["export_address"] = export_address
-    if row is None:
-        id = str(uuid.uuid4())
-        tx.execute(sa.insert(hosts).values(id=id, name=name, labels=dict(labels), created_at=now, **values))
-        return id
+    if row is None:  # its first report; another conductor may record the second one at the same time
+        first = {"id": str(uuid.uuid4()), "name": name, "labels": dict(labels), "created_at": now}
+        insert_or_leave(tx, hosts, **first, **values)
+        row = tx.execute(sa.select(hosts).where(hosts.c.name == name)).one()
     mine = sa.and_(hosts.c.id == row.id, hosts.c.lost_at.is_(None))
     changed = sa.update(hosts).where(mine).values(labels={**row.labels, **labels}, updated_at=now, **values)
     if tx.execute(changed).rowcount != 1:  # declared lost since it was read
