@@ -3,6 +3,7 @@ nobody serves it for longer than it is needed."""
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,9 +62,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, broker: rabbit.Rabbit, tiny_i
 
 def prepare(control: Control, image: Path) -> None:
     cmdline = (image / "cmdline").read_text().strip()
-    id = control.post("/v1/images", {"name": "tiny", "kind": "kernel", "cmdline": cmdline}, 201)["id"]
-    for role, file in (("kernel", "vmlinuz"), ("initrd", "initrd.img")):
-        assert control.http.put(f"/v1/images/{id}/files/{role}", content=(image / file).read_bytes()).is_success
+    for name, more in (("tiny", ""), ("counting", " brickyard.count=yes")):
+        id = control.post("/v1/images", {"name": name, "kind": "kernel", "cmdline": cmdline + more}, 201)["id"]
+        for role, file in (("kernel", "vmlinuz"), ("initrd", "initrd.img")):
+            assert control.http.put(f"/v1/images/{id}/files/{role}", content=(image / file).read_bytes()).is_success
     control.post("/v1/flavors", {"name": "small", "vcpus": 1, "memory_mib": 96}, 201)
     specs = {"volume_backend_name": "far"}
     control.post("/v3/types", {"volume_type": {"name": "far", "extra_specs": specs}}, 200)
@@ -151,3 +153,49 @@ def test_a_guest_keeps_what_it_writes_to_volumes_of_another_host(site: Site) -> 
     delete(control, two)
     assert exporting.servers(west.directory) == []
     assert control.get("/v1/audit")["differences"] == []
+
+
+def counted(control: Control, id: str) -> int:
+    """The last number that a guest knows to be on its disks."""
+    return max(map(int, re.findall(r"counted (\d+)", control.http.get(f"/v1/instances/{id}/console").text)), default=0)
+
+
+def move(control: Control, volume: str, host: str) -> None:
+    """As soon as the older copy there is gone."""
+    where, pool = f"/v3/volumes/{volume}/action", {"east": "east@near#near", "west": "west@far#far"}[host]
+    action = {"os-migrate_volume": {"host": pool}}
+    until(lambda: control.http.post(where, json=action).status_code == 202, "it begins to move")
+
+
+def arrived(site: Site, instance: str, volume: str, host: str) -> None:
+    """It is there, is served while that is needed, and the guest goes on writing."""
+    control, _, west = site
+    until(lambda: control.status(volume) == "in-use", "it moved", PATIENCE_S)
+    assert (control.host_of(volume), control.shown(volume)["migration_status"]) == (host, "success")
+    prints(control, instance, f"counted {counted(control, instance) + 2}")
+    served = 1 if host == "west" else 0
+    until(lambda: len(exporting.servers(west.directory)) == served, "it is served while it is needed")
+
+
+def test_a_volume_moves_to_another_host_while_its_guest_writes(site: Site) -> None:
+    control, east, _ = site
+    volume = control.volume()
+    control.becomes(volume, "available")
+    one = boot(control, "one", image="counting", volumes=[volume])
+    prints(control, one, "counted 1")
+    there, back = ("west", "east") if control.host_of(volume) == "east" else ("east", "west")
+    move(control, volume, there)
+    east.kill()  # QEMU copies on, and whoever asked for it finds it again
+    east.start()
+    arrived(site, one, volume, there)
+    move(control, volume, back)
+    arrived(site, one, volume, back)
+    last = counted(control, one)
+    delete(control, one)
+    two = boot(control, "two", volumes=[volume])
+    prints(control, two, f"disk {volume[:20]} counted to ")
+    [number] = re.findall(
+        rf"disk {volume[:20]} counted to (\d+)", control.http.get(f"/v1/instances/{two}/console").text
+    )
+    assert int(number) >= last
+    until(lambda: control.get("/v1/audit")["differences"] == [], "nothing is left where it was")

@@ -144,7 +144,7 @@ VOLUME: Mapping[str, Row] = {r.action: r for r in (
     row("revert",       {V.AVAILABLE},              V.REVERTING,  BEFORE,      V.ERROR),
     row("reimage",      {V.AVAILABLE, V.ERROR, V.RESERVED}, V.DOWNLOADING, COUNT, V.ERROR),
     row("retype",       OK,                         V.RETYPING,   BEFORE,      BEFORE),
-    row("migrate",      {V.AVAILABLE},              V.MAINTENANCE, BEFORE,     BEFORE),
+    row("migrate",      OK,                         V.MAINTENANCE, BEFORE,     BEFORE),
     row("backup",       OK,                         V.BACKING_UP, COUNT,       COUNT),
     row("upload",       OK,                         V.UPLOADING,  COUNT,       COUNT),
     row("restore",      {V.AVAILABLE},              V.RESTORING_BACKUP, V.AVAILABLE, V.ERROR_RESTORING),

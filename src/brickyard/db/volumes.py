@@ -116,9 +116,9 @@ def update(tx: Tx, id: str, **values: Any) -> bool:
 
 
 def switch(tx: Tx, id: str, *, from_pool_id: str, generation: int, **values: Any) -> bool:
-    """The volume lies elsewhere from here on; False unless it lay there with this generation."""
-    there = sa.and_(volumes.c.id == id, volumes.c.pool_id == from_pool_id, volumes.c.generation == generation)
-    return tx.execute(sa.update(volumes).where(there).values(generation=generation + 1, **values)).rowcount == 1
+    """The volume lies elsewhere from here on, with this generation; False unless it lay on that pool."""
+    there = sa.and_(volumes.c.id == id, volumes.c.pool_id == from_pool_id)
+    return tx.execute(sa.update(volumes).where(there).values(generation=generation, **values)).rowcount == 1
 
 
 def attachments_of(tx: Tx, found: Iterable[Row]) -> dict[str, list[Row]]:

@@ -92,7 +92,7 @@ def switch(run: Run, tx: Tx) -> None:
         tx,
         p["volume_id"],
         from_pool_id=p["pool_id"],
-        generation=p["generation"],
+        generation=p["generation"] + 1,
         pool_id=target.id,
         backend_id=target.backend_id,
         availability_zone=target.availability_zone,

@@ -1,9 +1,9 @@
 """Remove the copy of a volume that its move has left behind.
 
-check      the volume lies elsewhere                              undo: none, nothing was done
-wipe       it is still the old copy; make it unreadable           undo: none
+check      the volume lies elsewhere                                           undo: none, nothing was done
+wipe       it is still the old copy, and nobody's; make it unreadable          undo: none
 receipts   keep that this was done, and how
-delete     delete it                                              undo: none
+delete     delete it                                                           undo: none
 gone       give back what was claimed for it
 
 What fails here is found by an audit: it is an older copy, and is removed.
@@ -11,14 +11,26 @@ What fails here is found by an audit: it is an older copy, and is removed.
 
 from __future__ import annotations
 
+from typing import Any
+
 from brickyard.core import errors
+from brickyard.core.bricks import Label
 from brickyard.db import audit
 from brickyard.db.database import Tx
-from brickyard.flows import engine, wiping
+from brickyard.flows import engine, reach, repair_remove, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.repair_adopt import label_of
-from brickyard.flows.repair_remove import delete, failed, gone, wipe
-from brickyard.flows.repair_remove import params as params
+from brickyard.flows.repair_remove import delete, failed, gone
+
+# parameters --------------------------------------------------------------------------------------------------------
+
+
+def params(*, pool: str, pool_id: str, label: Label, served: dict[str, str] | None = None) -> dict[str, Any]:
+    """`served`: the instance (`client`) on `host` that had it while it was the volume, and has the volume now."""
+    return {**repair_remove.params(pool=pool, pool_id=pool_id, label=label), "served": served}
+
+
+# implementations ---------------------------------------------------------------------------------------------------
 
 
 def check(run: Run, tx: Tx) -> None:
@@ -27,6 +39,16 @@ def check(run: Run, tx: Tx) -> None:
     if row is not None and row.pool_id == run.params["pool_id"]:
         raise errors.Conflict(f"{label.name} lies on {run.params['pool']}: it stays.")
 
+
+def wipe(run: Run) -> dict[str, Any]:
+    served, label = run.params.get("served"), label_of(run.params["brick"])
+    if served is None:
+        return repair_remove.wipe(run)
+    reach.unexport(run, served["host"], served["client"], label.kind, label.id, run.params["pool"])
+    return repair_remove.wipe_unused(run)
+
+
+# definition --------------------------------------------------------------------------------------------------------
 
 FLOW = Flow(
     "remove_copy",

@@ -41,6 +41,16 @@ def check(run: Run, tx: Tx) -> None:
 
 
 def wipe(run: Run) -> dict[str, Any]:
+    node = run.world.nodes[pools.parse(run.params["pool"]).host]
+    label = label_of(run.params["brick"])
+    for guest in node.guests():
+        if label.id in guest.serials and guest.status != "stopped":
+            raise errors.GuestError(f"Guest {guest.id} has {label.name} in use: it stays.")
+    return wipe_unused(run)
+
+
+def wipe_unused(run: Run) -> dict[str, Any]:
+    """Of a brick that no guest of its host has."""
     p, label = run.params, label_of(run.params["brick"])
     at = pools.parse(p["pool"])
     node = run.world.nodes[at.host]
@@ -49,9 +59,6 @@ def wipe(run: Run) -> dict[str, Any]:
         return {"pool": p["pool"], "receipts": []}
     if found.label != label:
         raise errors.Conflict(f"{label.name} on {p['pool']} is not what it was when it was found: it stays.")
-    for guest in node.guests():
-        if label.id in guest.serials and guest.status != "stopped":
-            raise errors.GuestError(f"Guest {guest.id} has {label.name} in use: it stays.")
     for export in node.exports():
         if export.name == label.name:
             raise errors.GuestError(f"{label.name} is exported to guest {export.client} of another host: it stays.")

@@ -22,6 +22,7 @@ QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_BACKING = slice(8, 16)  # offset of the backing file's name, 0 where there is none
 QCOW2_INCOMPATIBLE = slice(72, 80)
 QCOW2_EXTERNAL_DATA = 1 << 2
+PLACES = ("disk", "next")  # a disk that moves has two block nodes for a while, and keeps the second
 RECONNECT_S = 600  # longer than a host takes to start
 
 
@@ -71,8 +72,8 @@ def _check_qcow2(disk: Disk) -> None:
         )
 
 
-def node_name(serial: str) -> str:
-    return f"disk-{serial.replace('-', '')[:NODE_CHARACTERS]}"
+def node_name(serial: str, place: str = PLACES[0]) -> str:
+    return f"{place}-{serial.replace('-', '')[:NODE_CHARACTERS]}"
 
 
 def device_id(serial: str) -> str:
@@ -85,13 +86,13 @@ def serial_of(qdev: str) -> str | None:
     return match[1] if match else None
 
 
-def node(disk: Disk) -> dict[str, Any]:
+def node(disk: Disk, place: str = PLACES[0]) -> dict[str, Any]:
     """The block node. What the guest discards, or fills with zeros, is given back to the pool."""
-    file = _exported(disk, disk.export) if disk.export is not None else _file(disk)
+    file = _exported(disk, disk.export, place) if disk.export is not None else _file(disk)
     cache = file["cache"]
     words: dict[str, Any] = {
         "driver": disk.format,
-        "node-name": node_name(disk.serial),
+        "node-name": node_name(disk.serial, place),
         "read-only": disk.read_only,
         "cache": cache,
         "discard": "unmap",
@@ -109,30 +110,30 @@ def _file(disk: Disk) -> dict[str, Any]:
     return {"driver": kind, "filename": disk.path, "aio": "threads", "discard": "unmap", "cache": cache}
 
 
-def _exported(disk: Disk, export: bricks.Export) -> dict[str, Any]:
+def _exported(disk: Disk, export: bricks.Export, place: str) -> dict[str, Any]:
     """While its host is away, as during a restart, requests wait; after that time the guest gets errors."""
     return {
         "driver": "nbd",
         "server": {"type": "inet", "host": export.address, "port": str(export.port)},
         "export": export.name,
-        "tls-creds": credentials_id(disk.serial),
+        "tls-creds": credentials_id(disk.serial, place),
         "reconnect-delay": RECONNECT_S,
         "discard": "unmap",
         "cache": {"direct": False, "no-flush": False},
     }
 
 
-def credentials_id(serial: str) -> str:
-    return f"key-{serial}"
+def credentials_id(serial: str, place: str = PLACES[0]) -> str:
+    return f"key-{serial}" if place == PLACES[0] else f"key-{place}-{serial}"
 
 
-def credentials(disk: Disk, directory: str) -> dict[str, Any]:
+def credentials(disk: Disk, directory: str, place: str = PLACES[0]) -> dict[str, Any]:
     """The object with which QEMU proves to the host of an exported brick who it is. `directory` holds keys.psk, which
     is read once."""
     assert disk.export is not None
     return {
         "qom-type": "tls-creds-psk",
-        "id": credentials_id(disk.serial),
+        "id": credentials_id(disk.serial, place),
         "endpoint": "client",
         "dir": directory,
         "username": disk.export.client,

@@ -20,8 +20,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -36,6 +36,14 @@ POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Where a disk is being copied to: under which of its names QEMU has that open (`disks.PLACES`), and what it is."""
+
+    place: str
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What must be known of a guest when the service that started it is gone."""
 
@@ -43,6 +51,41 @@ class Record:
     started: bool = False  # False until its start is known to be complete: a crash may have interrupted it
     paused: bool = False
     held: tuple[str, ...] = ()
+    copies: Mapping[str, Copy] = field(default_factory=dict)  # of disks that move, by serial
+
+
+def has(record: Record, disk: Disk) -> bool:
+    """Whether the guest uses this very disk, wherever it lies; a record keeps no keys."""
+    return _keyless(disk) in map(_keyless, record.guest.disks)
+
+
+def with_disk(record: Record, disk: Disk) -> Record:
+    """With this disk, in the place of the one of its serial; it moves no more."""
+    before = record.guest.disks
+    if all(other.serial != disk.serial for other in before):
+        now = (*before, disk)
+    else:
+        now = tuple(disk if other.serial == disk.serial else other for other in before)
+    record = without_copy(record, disk.serial)
+    return dataclasses.replace(record, guest=dataclasses.replace(record.guest, disks=now))
+
+
+def with_copy(record: Record, copy: Copy) -> Record:
+    return dataclasses.replace(record, copies={**record.copies, copy.disk.serial: copy})
+
+
+def without_copy(record: Record, serial: str) -> Record:
+    return dataclasses.replace(record, copies={at: copy for at, copy in record.copies.items() if at != serial})
+
+
+def copies_to(record: Record, disk: Disk) -> bool:
+    """Whether it is noted that this disk is a copy that is being made."""
+    found = record.copies.get(disk.serial)
+    return found is not None and _keyless(found.disk) == _keyless(disk)
+
+
+def _keyless(disk: Disk) -> Disk:
+    return dataclasses.replace(disk, export=dataclasses.replace(disk.export, key="")) if disk.export else disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +130,9 @@ class Home:
 
     def write(self, record: Record) -> None:
         """The whole record or none of it. No key of an export is kept."""
-        known = tuple(
-            dataclasses.replace(disk, export=dataclasses.replace(disk.export, key="")) if disk.export else disk
-            for disk in record.guest.disks
-        )
-        record = dataclasses.replace(record, guest=dataclasses.replace(record.guest, disks=known))
+        known = tuple(map(_keyless, record.guest.disks))
+        copies = {serial: Copy(copy.place, _keyless(copy.disk)) for serial, copy in record.copies.items()}
+        record = dataclasses.replace(record, guest=dataclasses.replace(record.guest, disks=known), copies=copies)
         new = self.path / "record.json.new"
         with new.open("wb") as file:
             file.write(msgspec.json.encode(record))

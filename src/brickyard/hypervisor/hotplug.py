@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from brickyard.core import clock, errors
 from brickyard.core.bricks import Did
-from brickyard.hypervisor import arguments, disks, qmp
+from brickyard.hypervisor import arguments, disks, mirrors, opened, qmp
 from brickyard.hypervisor.machine import Disk
 
 UNPLUGGED = "DEVICE_DELETED"
 UNPLUG_REFUSED = "DEVICE_UNPLUG_GUEST_ERROR"
 ASK_AGAIN_S = 2.0  # QEMU takes the same request again after a second
 PERIPHERAL = "/machine/peripheral"  # the devices that were given an id
-OBJECTS = "/objects"
-
-
-def serials(monitor: qmp.Monitor) -> list[str]:
-    """The disks that the guest has, by their devices."""
-    found = (disks.serial_of(block.get("qdev", "")) for block in monitor.execute("query-block"))
-    return sorted(serial for serial in found if serial is not None)
 
 
 def attach(monitor: qmp.Monitor, disk: Disk, keys: str) -> Did:
     """`keys` is the directory of the key of a disk that another host exports."""
-    if disk.serial in serials(monitor):
+    if disk.serial in opened.serials(monitor):
         return Did.ALREADY
     disks.check(disk)
     slot = _free_slot(monitor)
-    _forget_node(monitor, disk.serial)  # of an earlier attempt that died between the two commands below
+    opened.forget_all(monitor, disk.serial)  # of an earlier attempt that died between the two commands below
     try:
         if disk.export is not None:
             monitor.execute("object-add", disks.credentials(disk, keys))
         monitor.execute("blockdev-add", disks.node(disk))
         monitor.execute("device_add", disks.device(disk, slot))
     except errors.GuestError:
-        _forget_node(monitor, disk.serial)
+        opened.forget_all(monitor, disk.serial)
         raise
     return Did.CHANGED
 
@@ -43,23 +34,26 @@ def attach(monitor: qmp.Monitor, disk: Disk, keys: str) -> Did:
 def detach(monitor: qmp.Monitor, id: str, serial: str, *, timeout_s: float) -> Did:
     """Ask the guest for the disk, wait until it lets go, close the file. A repeat goes on where this one stopped."""
     device = disks.device_id(serial)
-    is_plugged = serial in serials(monitor)
+    is_plugged = serial in opened.serials(monitor)
     if is_plugged:
+        if mirrors.job(monitor, serial) is not None:
+            raise errors.GuestError(f"disk {serial} of guest {id} is being moved; detach it when that is over")
         if not monitor.execute("query-status")["running"]:
             raise errors.GuestError(f"guest {id} is paused and cannot release disk {serial}; resume it, then repeat")
         event = _released(monitor, device, timeout_s)
-        if event != UNPLUGGED and serial in serials(monitor):
+        if event != UNPLUGGED and serial in opened.serials(monitor):
             why = "refused" if event == UNPLUG_REFUSED else f"did not within {timeout_s:g} s"
             raise errors.GuestError(
                 f"guest {id} was asked to release disk {serial} and {why}; the disk is still attached: "
                 "unmount it inside the guest or stop the guest, then repeat"
             )
-    was_open = _forget_node(monitor, serial)
+    was_open = opened.forget_all(monitor, serial)
     return Did.CHANGED if is_plugged or was_open else Did.ALREADY
 
 
 def resized(monitor: qmp.Monitor, id: str, serial: str, size_bytes: int) -> Did:
-    node = _node(monitor, serial)
+    name = opened.used(monitor, serial)
+    node = opened.node(monitor, name) if name is not None else None
     if node is None:
         raise errors.NotFound(f"guest {id} has no disk {serial}")
     if node["image"]["virtual-size"] >= size_bytes:
@@ -91,30 +85,13 @@ def _ask_for(monitor: qmp.Monitor, device: str) -> None:
             raise
 
 
-def _node(monitor: qmp.Monitor, serial: str) -> dict[str, Any] | None:
-    name = disks.node_name(serial)
-    nodes: list[dict[str, Any]] = monitor.execute("query-named-block-nodes")
-    return next((node for node in nodes if node["node-name"] == name), None)
-
-
-def _forget_node(monitor: qmp.Monitor, serial: str) -> bool:
-    """Close the file of a disk that has no device, and forget its key. Whether it was open."""
-    was_open = _node(monitor, serial) is not None
-    if was_open:
-        monitor.execute("blockdev-del", {"node-name": disks.node_name(serial)})
-    key = disks.credentials_id(serial)
-    if key in _names(monitor, OBJECTS):
-        monitor.execute("object-del", {"id": key})
-    return was_open
-
-
 def _free_slot(monitor: qmp.Monitor) -> str:
     """A root port with nothing in it, by QEMU's own tree of objects.
 
     `query-pci` must not be asked: it finds what is in a port by the number that the guest gave to the bus behind it,
     and while the firmware numbers the buses anew every port looks empty.
     """
-    there = _names(monitor, PERIPHERAL)
+    there = opened.names(monitor, PERIPHERAL)
     for slot in (arguments.slot_name(number) for number in range(arguments.SLOTS_MAX)):
         if slot in there and not _has_device(monitor, slot):
             return slot
@@ -125,9 +102,4 @@ def _free_slot(monitor: qmp.Monitor) -> str:
 
 def _has_device(monitor: qmp.Monitor, slot: str) -> bool:
     """The bus behind a port has the port's name, and a link to each device on it: child[0], child[1], …"""
-    return any(name.startswith("child[") for name in _names(monitor, f"{PERIPHERAL}/{slot}/{slot}"))
-
-
-def _names(monitor: qmp.Monitor, path: str) -> set[str]:
-    """The properties of one of QEMU's objects: its children and links among them."""
-    return {entry["name"] for entry in monitor.execute("qom-list", {"path": path})}
+    return any(name.startswith("child[") for name in opened.names(monitor, f"{PERIPHERAL}/{slot}/{slot}"))

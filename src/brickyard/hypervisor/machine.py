@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from brickyard.brick.driver import Progress
 from brickyard.core.bricks import Did, Export
 
 
@@ -34,6 +35,7 @@ class Guest:
     cmdline: str = ""
 
 
+MOVING = "move "  # and the serial of a disk: a guest is held until it is decided where that is
 NO_ROOM = "no room"  # why QEMU itself holds a guest: one of its writes found none, and waits to be repeated
 
 
@@ -51,7 +53,10 @@ class Running:
 
 def cannot_release(id: str, serial: str, reasons: tuple[str, ...]) -> str:
     """Why a disk cannot be taken out of a guest that does not run, and what to do."""
-    why = " and ".join(reasons)
+    pools = [reason for reason in reasons if not reason.startswith(MOVING)]
+    if not pools:
+        return f"guest {id} is held, since a disk of it moves, and cannot release disk {serial}; repeat when it has"
+    why = " and ".join(pools)
     return f"guest {id} is held ({why} is almost full) and cannot release disk {serial}; make room there, then repeat"
 
 
@@ -81,6 +86,21 @@ class Hypervisor(Protocol):
     def resized(self, id: str, serial: str, size_bytes: int) -> Did:
         """Tell a running guest that a disk has grown. For qcow2 this is what grows the image; a vdi in use cannot grow,
         and raises GuestError."""
+
+    def mirror(self, id: str, disk: Disk, progress: Progress | None = None) -> Did:
+        """Copy a disk of a running guest to `disk`, which has its serial and size and lies elsewhere, and follow what
+        the guest writes; it answers when both hold nearly the same. ALREADY when the guest uses that one."""
+
+    def still(self, id: str, serial: str) -> Did:
+        """Hold the guest and let the copy catch up: both hold the same, and have it on disk, until `pivot` or
+        `unmirror`."""
+
+    def pivot(self, id: str, disk: Disk) -> Did:
+        """Let the guest use `disk` from here on, and run; nothing of the other one is open any more. GuestError when it
+        cannot: the guest keeps the one that it had, and is held."""
+
+    def unmirror(self, id: str, serial: str) -> Did:
+        """End the copy; the guest keeps what it uses, and runs. ALREADY also when there is no such guest."""
 
     def pause(self, id: str) -> Did:
         """Stop the virtual processors and flush all disks, so that the files on the host are consistent."""

@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
+from brickyard.brick.driver import Progress
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import disks
-from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running, cannot_release
+from brickyard.hypervisor.machine import MOVING, NO_ROOM, Disk, Guest, Running, cannot_release
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +39,7 @@ class Simulated:
     sizes: dict[str, int] = field(default_factory=dict)  # as the guest was told, by serial
     is_deaf: bool = False
     paused: bool = False
+    copies: dict[str, Disk] = field(default_factory=dict)  # where its disks are being copied to, by serial
     held: tuple[str, ...] = ()  # NO_ROOM among them while a write waits for room
 
 
@@ -151,6 +153,46 @@ class Memory:
         return Did.CHANGED
 
     @_locked
+    def mirror(self, id: str, disk: Disk, progress: Progress | None = None) -> Did:
+        found = self._up(id)
+        if disk in found.guest.disks:
+            return Did.ALREADY
+        if disk.serial not in _serials(found):
+            raise errors.NotFound(f"the guest has no disk {disk.serial}")
+        self._put(dataclasses.replace(found, copies={**found.copies, disk.serial: disk}))
+        return Did.ALREADY if disk.serial in found.copies else Did.CHANGED
+
+    @_locked
+    def still(self, id: str, serial: str) -> Did:
+        if serial not in self._up(id).copies:
+            raise errors.GuestError(f"disk {serial} is not being copied; move it again")
+        return self.hold(id, MOVING + serial)
+
+    @_locked
+    def pivot(self, id: str, disk: Disk) -> Did:
+        did = Did.ALREADY
+        if (known := self.guests.by_id.get(id)) is not None and known.status == STOPPED and disk in known.guest.disks:
+            return did
+        found = self._up(id)
+        if disk not in found.guest.disks:
+            if found.copies.get(disk.serial) != disk or MOVING + disk.serial not in found.held:
+                raise errors.GuestError(f"guest {id} does not stand still for disk {disk.serial}; move it again")
+            now = [disk if other.serial == disk.serial else other for other in found.guest.disks]
+            self._disks(found, now, f"disk {_short(disk)} moved")
+            did = Did.CHANGED
+        self.unmirror(id, disk.serial)
+        return did
+
+    @_locked
+    def unmirror(self, id: str, serial: str) -> Did:
+        found = self.guests.by_id.get(id)
+        if found is None or found.status == STOPPED:
+            return Did.ALREADY
+        self._put(dataclasses.replace(found, copies={s: d for s, d in found.copies.items() if s != serial}))
+        released = self.release(id, MOVING + serial)
+        return Did.CHANGED if serial in found.copies else released
+
+    @_locked
     def pause(self, id: str) -> Did:
         found = self._up(id)
         self._put(dataclasses.replace(found, status=PAUSED, paused=True))
@@ -192,7 +234,7 @@ class Memory:
     @_locked
     def kill(self, id: str) -> None:
         """The process of the guest ends, as by `kill -9`."""
-        self._put(dataclasses.replace(self._known(id), status=STOPPED, pid=None, paused=False, held=()))
+        self._put(dataclasses.replace(self._known(id), status=STOPPED, pid=None, paused=False, held=(), copies={}))
 
     @_locked
     def starve(self, id: str) -> None:

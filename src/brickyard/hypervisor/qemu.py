@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from brickyard.brick import shell
+from brickyard.brick.driver import Progress
 from brickyard.core import clock, errors
 from brickyard.core.bricks import Did
-from brickyard.hypervisor import accel, arguments, disks, home, hotplug, limits, process, qmp
+from brickyard.hypervisor import accel, arguments, disks, home, hotplug, limits, mirrors, opened, process, qmp
 from brickyard.hypervisor.home import Home, Record
-from brickyard.hypervisor.machine import NO_ROOM, Disk, Guest, Running, cannot_release
+from brickyard.hypervisor.machine import MOVING, NO_ROOM, Disk, Guest, Running, cannot_release
 
 BINARY = "qemu-system-x86_64"
 SLOTS = 8  # disks that can be plugged in later, besides those of the start
@@ -28,6 +29,7 @@ START_S = 60.0
 LOCK_S = 90.0  # longer than the longest verb, so that a waiting one fails only when something is really stuck
 QUIT_S = 10.0
 TERMINATE_S = 5.0
+MIRROR_POLL_S = 0.2
 KILL_S = 10.0
 STARVED = "io-error"  # QEMU's word for a guest that it stopped because a write found no room
 
@@ -119,8 +121,7 @@ class Qemu:
         with self._running(id) as (at, record, monitor):
             with at.keys((disk,)):
                 did = hotplug.attach(monitor, disk, str(at.key_directory(disk.serial)))
-            kept = [other for other in record.guest.disks if other.serial != disk.serial]
-            self._note(at, record, (*kept, disk))
+            at.write(home.with_disk(record, disk))
             return did
 
     def detach(self, id: str, serial: str) -> Did:
@@ -142,6 +143,78 @@ class Qemu:
     def resized(self, id: str, serial: str, size_bytes: int) -> Did:
         with self._running(id) as (_, _, monitor):
             return hotplug.resized(monitor, id, serial, size_bytes)
+
+    def mirror(self, id: str, disk: Disk, progress: Progress | None = None) -> Did:
+        did = Did.ALREADY
+        with self._running(id) as (at, record, monitor):
+            record = self._found(at, record, monitor, disk.serial)
+            if home.has(record, disk):
+                return Did.ALREADY
+            disks.check(disk)
+            if not home.copies_to(record, disk) or not mirrors.is_alive(monitor, disk.serial):
+                place = mirrors.free_place(monitor, disk.serial)
+                at.write(home.with_copy(record, home.Copy(place, disk)))
+                with at.keys((disk,)):
+                    mirrors.begin(monitor, disk, place, str(at.key_directory(disk.serial)))
+                did = Did.CHANGED
+        while True:  # meanwhile the guest is not ours alone: it can be looked at, held and stopped
+            with self._running(id) as (_, _, monitor):
+                found = mirrors.follows(monitor, disk.serial)
+            if progress is not None:
+                progress(found.done_bytes, found.total_bytes)
+            if found.status == "ready":
+                return did
+            time.sleep(MIRROR_POLL_S)
+
+    def still(self, id: str, serial: str) -> Did:
+        with self._running(id) as (_, _, monitor):
+            mirrors.follows(monitor, serial)
+        did = self.hold(id, MOVING + serial)
+        with self._running(id) as (_, _, monitor):
+            mirrors.catch_up(monitor, serial)
+        return did
+
+    def pivot(self, id: str, disk: Disk) -> Did:
+        """That the guest uses it is noted before it runs again: whoever finds it ended knows where its disk was."""
+        at, did = self._home(id), Did.ALREADY
+        with at.locked(timeout_s=LOCK_S):
+            record = at.read()
+            if record is not None and process.find(at) is None and home.has(record, disk):
+                return Did.ALREADY
+        with self._running(id) as (at, record, monitor):
+            record = self._found(at, record, monitor, disk.serial)
+            if not home.has(record, disk):
+                if not home.copies_to(record, disk) or MOVING + disk.serial not in record.held:
+                    raise errors.GuestError(f"guest {id} does not stand still for disk {disk.serial}; move it again")
+                mirrors.finish(monitor, disk.serial)
+                record = self._found(at, record, monitor, disk.serial)
+                did = Did.CHANGED
+            mirrors.tidy(monitor, disk.serial)
+            at.write(home.without_copy(record, disk.serial))
+        self.release(id, MOVING + disk.serial)
+        return did
+
+    def unmirror(self, id: str, serial: str) -> Did:
+        at = self._home(id)
+        with at.locked(timeout_s=LOCK_S):
+            record = at.read()
+            if record is None or process.find(at) is None:
+                return Did.ALREADY
+            with qmp.connected(at.path, id) as monitor:
+                record = self._found(at, record, monitor, serial)
+                did = mirrors.tidy(monitor, serial)
+                at.write(home.without_copy(record, serial))
+        released = self.release(id, MOVING + serial)
+        return Did.CHANGED if Did.CHANGED in (did, released) else Did.ALREADY
+
+    def _found(self, at: Home, record: Record, monitor: qmp.Monitor, serial: str) -> Record:
+        """The record, with a disk that moves where QEMU has it: whoever had it change over may have died before the
+        note."""
+        copy = record.copies.get(serial)
+        if copy is not None and mirrors.in_use(monitor, serial) == copy.place:
+            record = home.with_disk(record, copy.disk)
+            at.write(record)
+        return record
 
     def pause(self, id: str) -> Did:
         """QEMU's own `stop` waits for all requests in flight and flushes every disk before it answers."""
@@ -223,7 +296,7 @@ class Qemu:
             found = monitor.execute("query-status")
             status = "running" if found["running"] else "paused"
             held += (NO_ROOM,) if found["status"] == STARVED else ()
-            serials = tuple(hotplug.serials(monitor))
+            serials = tuple(opened.serials(monitor))
         return Running(at.id, status, pid, serials, held, read_only)
 
     @contextlib.contextmanager

@@ -21,6 +21,7 @@ from brickyard.core import clock, errors
 T = TypeVar("T")
 CONNECT_S = 10.0
 COMMAND_S = 30.0
+GREETINGS = 10
 GONE = (qemu.qmp.QMPError, OSError, EOFError, asyncio.IncompleteReadError)
 
 # Each failure reaches our caller as an exception with all that is known; a second report in the log helps nobody.
@@ -53,7 +54,17 @@ class Monitor:
         self._runner = runner
 
     def connect(self, path: str) -> None:
-        self._run("the greeting", self._client.connect(path), CONNECT_S)
+        self._run("the greeting", self._connect(path), CONNECT_S)
+
+    async def _connect(self, path: str) -> None:
+        """An event that QEMU sends right between a connection and its first answer, as while disks are copied, is taken
+        for that answer: then the next connection will do."""
+        for left in reversed(range(GREETINGS)):
+            try:
+                return await self._client.connect(path)
+            except qemu.qmp.ConnectError as failed:
+                if left == 0 or not isinstance(failed.exc.__cause__, AssertionError):
+                    raise
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """The answer of a command. Refused when QEMU says no, Silent when it says nothing."""

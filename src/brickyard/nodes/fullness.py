@@ -21,7 +21,7 @@ from brickyard.brick.driver import Driver, Extender
 from brickyard.core import clock, errors, fullness
 from brickyard.core.bricks import PREFIX, Did, Kind, Usage
 from brickyard.core.fullness import Fullness, Stage, Thresholds
-from brickyard.hypervisor.machine import NO_ROOM, Hypervisor, Running
+from brickyard.hypervisor.machine import MOVING, NO_ROOM, Hypervisor, Running
 
 LOG = logging.getLogger(__name__)
 YOUNG_S = 2.0  # how old a figure may be by which something new is made
@@ -221,6 +221,8 @@ class Watch:
                     LOG.warning("guest %s is held: %s is almost full", guest.id, reason)
                     changed = True
             for reason in guest.held:
+                if reason.startswith(MOVING):
+                    continue  # a flow holds it, and lets it go
                 # A write that found no room is repeated when no pool of the guest is full, as far as anybody knows.
                 if reason not in wanted and not (reason == NO_ROOM and wanted):
                     self.hypervisor.release(guest.id, reason)

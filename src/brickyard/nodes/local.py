@@ -14,14 +14,14 @@ from brickyard.core import errors
 from brickyard.core.bricks import Connection, Did, Found, Label, Receipt
 from brickyard.core.fullness import Fullness
 from brickyard.hypervisor import machine
-from brickyard.nodes import contents, copies, fullness, keeping, reach, resources, verbs
+from brickyard.nodes import contents, copies, fullness, keeping, mirroring, reach, resources, verbs
 from brickyard.nodes.backend import Backend as Backend
 
 LOG = logging.getLogger(__name__)
 PAUSED_S = 30.0  # that a guest which is paused for a copy is waited for
 
 
-class LocalNode(contents.Contents, reach.Reach):
+class LocalNode(contents.Contents, reach.Reach, mirroring.Mirroring):
     """`make(name, options)` builds a Backend from what the API was given. `exports` makes
     what serves its bricks to guests of other hosts, given what opens one."""
 

@@ -293,6 +293,20 @@ class Node(Protocol):
 
     def detach(self, id: str, serial: str) -> Did: ...
 
+    def mirror_disk(self, id: str, disk: BrickDisk, progress: Progress | None = None) -> Did:
+        """Copy a disk of a guest to this one, which has its serial, and follow what the guest writes; it answers when
+        both hold nearly the same. ALREADY when the guest uses that one."""
+
+    def still_disk(self, id: str, serial: str) -> Did:
+        """Hold a guest until the copy of its disk holds the same, and for as long as neither `pivot_disk` nor
+        `unmirror_disk` lets it go."""
+
+    def pivot_disk(self, id: str, disk: BrickDisk) -> Did:
+        """Let a guest that stands still use this disk from here on. ALREADY when it does; GuestError when it cannot."""
+
+    def unmirror_disk(self, id: str, serial: str) -> Did:
+        """End the copy of a disk; the guest goes on with what it uses."""
+
     def console(self, id: str, max_bytes: int = 65536) -> str: ...
 
     def guests(self) -> list[Running]: ...

@@ -255,6 +255,7 @@ def attached(tx: Tx, row: Row, **values: Any) -> None:
 
 def disconnect(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str | None:
     """Remove an attachment at once when there is nothing to close, and otherwise by the flow whose id is returned."""
+    check_still(volume)
     if row.connection_info is None:
         attachments.delete(tx, row.id)
         store.settle(tx, volume.id)
@@ -262,6 +263,14 @@ def disconnect(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str
     store.begin(tx, "attachment", row.id, "detach")
     params = detach_volume.params(attachment_id=row.id, volume_id=volume.id, pool=volume.host)
     return work.queue(site, caller, tx, "detach_volume", params, resource_id=volume.id, project_id=volume.project_id)
+
+
+def check_still(volume: Row) -> None:
+    """InvalidState while a volume is being moved: who has it, keeps it until then, and as it is."""
+    if volume.status in (V.MAINTENANCE, V.RETYPING):
+        raise errors.InvalidState(
+            f"Volume {volume.id} is being moved ({volume.status}); repeat this when that is over.", field="status"
+        )
 
 
 def ask_unused(site: Site, caller: Caller, rows: Iterable[Row]) -> frozenset[str]:

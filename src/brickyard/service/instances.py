@@ -13,8 +13,9 @@ from brickyard.core.states import A, I, V
 from brickyard.db import attachments, flavors, flows, images, instances, messages, store, types, volumes
 from brickyard.db.database import Database, Row, Tx
 from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance
-from brickyard.hypervisor.machine import NO_ROOM, Running
-from brickyard.service import grouping, quotas, reach, work
+from brickyard.hypervisor.machine import MOVING, NO_ROOM, Running
+from brickyard.service import attachments as attachment_service
+from brickyard.service import grouping, moves, quotas, reach, work
 from brickyard.service import types as type_service
 from brickyard.service.site import Caller, Site
 
@@ -101,6 +102,7 @@ def delete(site: Site, caller: Caller, id: str, *, with_volumes: bool) -> None:
                     f"Volume {volume_id} of the instance has snapshots; delete them first, or keep the volumes."
                 )
         store.begin(tx, "instance", id, "delete")
+        moves.check_still(tx, id)
         params = delete_instance.params(
             instance_id=id,
             host=row.host,
@@ -158,6 +160,8 @@ def detach(site: Site, caller: Caller, id: str, volume_id: str) -> None:
         store.begin(tx, "attachment", mine[0].id, "detach")
         store.settle(tx, volume_id)
         volume = volumes.find(tx, volume_id)
+        if volume is not None:
+            attachment_service.check_still(volume)
         params = detach_instance.params(
             instance_id=id,
             host=row.host,
@@ -200,10 +204,10 @@ def observe(db: Database, host: str, guests: Callable[[], Sequence[Running]]) ->
 
 def _why_paused(guest: Running) -> str | None:
     """Why the host holds a guest, in words; None while it does not."""
-    pools = [reason for reason in guest.held if reason != NO_ROOM]
+    pools = [reason for reason in guest.held if reason != NO_ROOM and not reason.startswith(MOVING)]
     if pools:
         return f"{' and '.join(pools)} of its host is almost full; it goes on when there is room"
-    return "a write found no room in its pool, and is repeated when there is some" if guest.held else None
+    return "a write found no room in its pool, and is repeated when there is some" if NO_ROOM in guest.held else None
 
 
 def _note_paused(tx: Tx, row: Row, why: str | None) -> None:

@@ -1,18 +1,25 @@
-"""Moving a volume to another backend of its host, and giving it another type, which may need that."""
+"""Moving a volume to another pool, and giving it another type, which may need that.
+
+One that nobody uses is copied on its host. One that a running instance of ours has is copied by its guest, to its own
+host or to another one that exports.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from brickyard.core import errors, pools
 from brickyard.core import quotas as quota_rules
 from brickyard.core.placement import PoolView
-from brickyard.core.states import V
-from brickyard.db import claims, hosts, snapshots, store, types, volumes
+from brickyard.core.states import I, V
+from brickyard.db import attachments, claims, hosts, instances, snapshots, store, types, volumes
 from brickyard.db.database import Row, Tx
-from brickyard.flows import move_volume
-from brickyard.service import abilities, manageable, quotas, scheduler_stats, work
+from brickyard.flows import mirror_volume, move_volume
+from brickyard.service import abilities, manageable, quotas, reach, scheduler_stats, work
+from brickyard.service import attachments as attachment_service
 from brickyard.service import types as type_service
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
@@ -29,17 +36,22 @@ def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
         target = manageable.usable_pool(site, tx, host)
         if target.id == row.pool_id:
             raise errors.Invalid(f"Volume {id} lies on {target.name} already.", field="host")
-        _check_movable(tx, row)
-        if target.host != pools.parse(row.host).host:
+        use = _use(tx, row)
+        if use is None and target.host != pools.parse(row.host).host:
             raise errors.Invalid(
-                f"Volume {id} lies on {row.host}: it can be moved to another backend of that host.", field="host"
+                f"Volume {id} lies on {row.host}: while no instance has it, it can be moved to another backend of that "
+                "host.",
+                field="host",
             )
+        if use is not None:
+            _check_reach(tx, use, target.host)
         if not scheduler_stats.serves(views[target.id], row.extra_specs or {}):
             raise errors.Invalid(f"Pool {target.name} does not serve type {row.volume_type}.", field="host")
-        abilities.require(tx, target.id, "imports", field="host")
+        if use is None:
+            abilities.require(tx, target.id, "imports", field="host")
         if target.id in claims.pools_of(tx, id):
             raise errors.InvalidState(f"An older copy of volume {id} is still being removed from {target.name}.")
-        _begin(site, caller, tx, row, "migrate", {"pinned": [target.name]})
+        _begin(site, caller, tx, row, use, "migrate", {"pinned": [target.name]})
 
 
 def retype(site: Site, caller: Caller, id: str, new_type: str, policy: str) -> None:
@@ -69,13 +81,14 @@ def retype(site: Site, caller: Caller, id: str, new_type: str, policy: str) -> N
                 "moved.",
                 field="migration_policy",
             )
-        _check_movable(tx, row)
+        use = _use(tx, row)
         names = _targets(tx, row, views, specs)
         if not names:
             raise errors.Invalid(
                 f"No other backend of host {pools.parse(row.host).host} serves type {type_.name}.", field="new_type"
             )
-        _begin(site, caller, tx, row, "retype", {"pinned": names, "extra_specs": specs, "needs": ["imports"]}, change)
+        needs = ["imports"] if use is None else []
+        _begin(site, caller, tx, row, use, "retype", {"pinned": names, "extra_specs": specs, "needs": needs}, change)
 
 
 def complete(site: Site, caller: Caller, id: str, new_id: str) -> None:
@@ -103,19 +116,81 @@ def _held(site: Site, tx: Tx, caller: Caller, id: str, rule: str) -> Row:
     return row
 
 
-def _check_movable(tx: Tx, row: Row) -> None:
-    if row.status != V.AVAILABLE or store.attachment_statuses(tx, row.id):
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The attachment of a volume to a running instance of ours, on `host`."""
+
+    attachment_id: str
+    instance_id: str
+    host: str
+
+
+def _use(tx: Tx, row: Row) -> Use | None:
+    """Who uses a volume that can be moved; None when nobody does. InvalidState or Invalid for one that cannot."""
+    own = attachments.of_volume(tx, row.id)
+    if row.status == V.IN_USE and len(own) == 1:
+        use = _own_use(tx, row, own[0])
+    elif row.status == V.AVAILABLE and not own:
+        use = None
+    else:
         raise errors.InvalidState(
-            f"Volume {row.id} must be available and not attached to be moved, but is {row.status}.", field="status"
+            f"Volume {row.id} must be available, or in use by one instance, to be moved, but is {row.status} with "
+            f"{len(own)} attachments.",
+            field="status",
         )
+    _check_movable(tx, row, use)
+    return use
+
+
+def _own_use(tx: Tx, row: Row, attachment: Row) -> Use:
+    instance_id = attachment.instance_uuid
+    if instance_id is not None:
+        store.hold(tx, "instance", instance_id)  # it is neither stopped nor deleted before the move has begun
+    instance = instances.find(tx, instance_id) if instance_id is not None else None
+    if instance is None or all(volume.id != row.id for volume in reach.attached(tx, instance)):
+        raise errors.InvalidState(
+            f"Volume {row.id} is in use by a consumer that is no instance of this service; detach it there first.",
+            field="status",
+        )
+    if instance.status != I.ACTIVE:
+        raise errors.InvalidState(
+            f"Volume {row.id} is attached to instance {instance.id}, which is {instance.status}: start that, or detach "
+            "the volume.",
+            field="status",
+        )
+    return Use(attachment.id, instance.id, instance.host)
+
+
+def _check_reach(tx: Tx, use: Use, name: str) -> None:
+    """Invalid unless a volume on host `name` can be a disk of the instance."""
+    host = hosts.find_host(tx, name)
+    if name != use.host and (host is None or host.export_address is None):
+        raise errors.Invalid(
+            f"Instance {use.instance_id}, which has the volume, is on host {use.host}, and host {name} exports no "
+            "volumes: have export_address set there.",
+            field="host",
+        )
+
+
+def check_still(tx: Tx, instance_id: str) -> None:
+    """InvalidState while a volume of an instance is being moved, which its guest does. After `store.begin` of what is
+    to be done to the instance, so that no move begins in between."""
+    for attachment in attachments.of_instance(tx, instance_id):
+        volume = volumes.find(tx, attachment.volume_id)
+        if volume is not None:
+            attachment_service.check_still(volume)
+
+
+def _check_movable(tx: Tx, row: Row, use: Use | None) -> None:
     if own := snapshots.of_volume(tx, row.id):
         raise errors.InvalidState(
             f"Volume {row.id} has {len(own)} snapshots, which cannot be moved; delete them first."
         )
     pool = hosts.find_pool(tx, row.pool_id)
-    if pool is None or pool.driver not in FILES:
+    if pool is None or (use is None and pool.driver not in FILES):
         raise errors.Invalid(
-            f"Volume {row.id} lies on {row.host}, and only what lies in files ({', '.join(FILES)}) can be moved."
+            f"Volume {row.id} lies on {row.host}, and only what lies in files ({', '.join(FILES)}) can be moved while "
+            "no instance has it."
         )
     abilities.check_thawed(tx, row.pool_id)
 
@@ -152,6 +227,7 @@ def _begin(
     caller: Caller,
     tx: Tx,
     row: Row,
+    use: Use | None,
     action: str,
     ask: dict[str, Any],
     change: dict[str, Any] | None = None,
@@ -168,4 +244,10 @@ def _begin(
         action=action,
         change=change,
     )
-    work.queue(site, caller, tx, "move_volume", params, resource_id=row.id, project_id=row.project_id)
+    name = "move_volume"
+    if use is not None:
+        name = "mirror_volume"
+        params = mirror_volume.params(
+            params, **dataclasses.asdict(use), read_only=bool(row.readonly), shared=bool(row.multiattach)
+        )
+    work.queue(site, caller, tx, name, params, resource_id=row.id, project_id=row.project_id)

@@ -8,7 +8,7 @@ from brickyard.core import errors
 from brickyard.db import images, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import start_instance, stop_instance
-from brickyard.service import reach, work
+from brickyard.service import moves, reach, work
 from brickyard.service.instances import require
 from brickyard.service.site import Caller, Site
 
@@ -18,6 +18,7 @@ def start(site: Site, caller: Caller, id: str) -> Row:
     with site.db.begin() as tx:
         row = require(tx, caller, id)
         store.begin(tx, "instance", id, "start")
+        moves.check_still(tx, id)
         params = start_instance.params(
             instance_id=id,
             name=row.name,
@@ -37,6 +38,7 @@ def stop(site: Site, caller: Caller, id: str) -> Row:
     with site.db.begin() as tx:
         row = require(tx, caller, id)
         store.begin(tx, "instance", id, "stop")
+        moves.check_still(tx, id)
         params = stop_instance.params(instance_id=id, host=row.host)
         work.queue(site, caller, tx, "stop_instance", params, resource_id=id, project_id=row.project_id)
         return require(tx, caller, id)
