@@ -79,12 +79,14 @@ def make(
     db: database.Database | None = None,
     elsewhere: Collection[str] = (),
     exports: bool = False,
+    backend_options: Mapping[str, Any] | None = None,
     **service: Any,
 ) -> site.Site:
     """A site with a backend for each of `drivers` (name → driver) on each host; the conductor is not started.
 
     Without `hosts` there is one, h1, and its pools lie directly under `tmp_path`. `db` comes from `engines`.
     The hosts `elsewhere` are no nodes of this process, as far as the service knows.
+    Backends have the `backend_options` that the service looks at.
     With `exports` each host serves its bricks to guests of the others, which are simulated.
     """
     db = db or engines.empty(tmp_path)
@@ -92,7 +94,8 @@ def make(
     nodes = {}
     for name, mind in (hosts or {"h1": hypervisor}).items():
         at = exporting.here(len(nodes)) if exports else None
-        nodes[name] = node(name, tmp_path / name if hosts else tmp_path, drivers, mind, tmp_path / "kept", at)
+        place, kept = tmp_path / name if hosts else tmp_path, tmp_path / "kept"
+        nodes[name] = node(name, place, drivers, mind, kept, at, backend_options)
         reports.record(db, nodes[name].report())
     book = places.Places(db, options)
     book.refresh()
@@ -118,6 +121,7 @@ def node(
     hypervisor: machine.Hypervisor | None,
     kept: Path | None = None,
     exports: settings.Exports | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> local.LocalNode:
     """A host in rack r1 of zone nova, started; its backups are in the directory `kept`."""
     directory.mkdir(exist_ok=True)
@@ -126,7 +130,7 @@ def node(
         labels={"zone": "nova", "rack": "r1"},
         vcpus=16,
         memory_mib=16384,
-        backends=[backend(one, driver, directory / one) for one, driver in drivers.items()],
+        backends=[backend(one, driver, directory / one, **(options or {})) for one, driver in drivers.items()],
         hypervisor=hypervisor,
         make=from_api,
         keeper=keeping.Keeper(settings.Backups("volumes", kept) if kept else None),

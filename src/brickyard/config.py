@@ -16,7 +16,7 @@ from typing import Any
 
 from brickyard import config_backups, ini, options
 from brickyard.brick import registry
-from brickyard.core import errors, fullness, settings
+from brickyard.core import errors, fullness, image_cache, settings
 from brickyard.ini import Files
 
 BACKEND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it becomes a part of host@backend#pool, and of a path
@@ -360,7 +360,7 @@ def backend(
         reserved_percentage=values["reserved_percentage"],
         max_over_subscription_ratio=values["max_over_subscription_ratio"],
         extra_capabilities=values["extra_capabilities"],
-        **{name: values[name] for name in fullness.OPTIONS},
+        **{name: values[name] for name in (*fullness.OPTIONS, *image_cache.OPTIONS)},
     )
 
 

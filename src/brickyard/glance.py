@@ -57,6 +57,7 @@ class Image:
     hash_algorithm: str | None
     hash_value: str | None
     properties: Mapping[str, str]
+    updated_at: str | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -326,6 +327,7 @@ def _read(shown: Mapping[str, Any]) -> Image:
         hash_algorithm=shown.get("os_hash_algo"),
         hash_value=shown.get("os_hash_value"),
         properties={name: str(value) for name, value in shown.items() if name not in KNOWN and value is not None},
+        updated_at=shown.get("updated_at"),
     )
 
 

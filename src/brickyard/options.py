@@ -258,6 +258,9 @@ TABLE: tuple[Option, ...] = (
     Option(BACKEND, "thin_warn_percent", "number", "80", "Of a thin pool: how full it really is, in data or metadata, when an administrator is told. It grows from here where it can.", minimum=10, maximum=98),
     Option(BACKEND, "thin_freeze_percent", "number", "90", "From here nothing new is made in it: no volume, clone or snapshot, and no volume there is extended.", minimum=10, maximum=99),
     Option(BACKEND, "thin_pause_percent", "number", "95", "From here the guests that write to it are paused, until there is room again.", minimum=10, maximum=100),
+    Option(BACKEND, "image_volume_cache_enabled", "flag", "false", "Whether its pool keeps the images that volumes are made of, so that the second volume of an image is a clone. What is kept takes of the pool's room, and goes, the least recently used first, when volumes need it."),
+    Option(BACKEND, "image_volume_cache_max_size_gb", "number", "0", "At most so many GiB are kept; 0: as many as fit.", minimum=0),
+    Option(BACKEND, "image_volume_cache_max_count", "number", "0", "At most so many images are kept; 0: as many as fit.", minimum=0),
     Option(BACKEND, "extra_capabilities", "json", "{}", "Further capabilities for extra specs to match."),
 )
 
@@ -299,8 +302,7 @@ DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
 # fmt: off
 UNUSED = (
     "backend_host", "chap_password", "chap_username", "disk_geometry", "filter_function", "goodness_function",
-    "image_upload_use_cinder_backend", "image_volume_cache_enabled", "image_volume_cache_max_count",
-    "image_volume_cache_max_size_gb", "iscsi_helper", "iscsi_ip_address", "iscsi_protocol", "lvm_conf_file",
+    "image_upload_use_cinder_backend", "iscsi_helper", "iscsi_ip_address", "iscsi_protocol", "lvm_conf_file",
     "lvm_mirrors", "lvm_share_target", "lvm_suppress_fd_warnings", "num_volume_device_scan_tries", "nvmet_ns_id",
     "nvmet_port_id", "report_discard_supported", "target_helper", "target_ip_address", "target_port", "target_prefix",
     "target_protocol", "target_secondary_ip_addresses", "use_chap_auth", "volume_clear", "volume_clear_ionice",

@@ -17,7 +17,7 @@ import pytest
 from tests import ports
 
 from brickyard.brick import qcow2, raw
-from brickyard.core.bricks import Kind, Label
+from brickyard.core.bricks import NOBODY, Kind, Label
 from brickyard.db import database, tokens
 
 pytestmark = pytest.mark.slow
@@ -193,12 +193,13 @@ def test_what_contradicts_itself_is_told_and_neither_is_taken_or_the_later_one(s
     site.start()
     site.lose_the_database()
     fast, bulk = (str(site.state / "bricks" / name) for name in ("fast", "bulk"))
-    twice, moved, root, orphan = (str(uuid.uuid4()) for _ in range(4))
+    twice, moved, root, orphan, image = (str(uuid.uuid4()) for _ in range(5))
     for driver, generation in ((raw.driver(fast), 1), (qcow2.driver(bulk), 2)):
         driver.create(Label(Kind.VOLUME, twice, "blue"), GIB)
         driver.create(Label(Kind.VOLUME, moved, "blue", generation), GIB)
     driver = raw.driver(fast)
     driver.create(Label(Kind.ROOT, root, "blue"), GIB)
+    driver.create(Label(Kind.IMAGE, image, NOBODY, parent=str(uuid.uuid4())), GIB)
     driver.create(Label(Kind.VOLUME, orphan, "blue"), GIB)
     kept = Label(Kind.SNAPSHOT, str(uuid.uuid4()), "blue", parent=orphan)
     driver.snapshot(f"volume-{orphan}", kept)
@@ -213,6 +214,7 @@ def test_what_contradicts_itself_is_told_and_neither_is_taken_or_the_later_one(s
         ("contradiction", "h1@bulk#bulk", f"volume-{twice}"),
         ("older_copy", "h1@fast#fast", f"volume-{moved}"),
         ("root", "h1@fast#fast", f"root-{root}"),
+        ("cached_image", "h1@fast#fast", f"_image-{image}"),
         ("snapshot_without_parent", "h1@fast#fast", kept.name),
         ("no_label", "h1@fast#fast", stranger.name),
     }
@@ -220,7 +222,8 @@ def test_what_contradicts_itself_is_told_and_neither_is_taken_or_the_later_one(s
     assert "0 volumes and 0 snapshots are back" in text
     assert f"root-{root}" in text
     there = {found.name for found in driver.list()}
-    assert there == {f"volume-{twice}", f"volume-{moved}", f"root-{root}", kept.name, stranger.name}
+    names = {f"volume-{twice}", f"volume-{moved}", f"root-{root}", f"_image-{image}"}
+    assert there == {*names, kept.name, stranger.name}
 
 
 def test_pools_that_were_made_through_the_api_come_back_with_what_lies_there(site: Site, tmp_path: Path) -> None:

@@ -60,10 +60,12 @@ def check(site: Site, *, settled: bool = True) -> None:
         schema.group_snapshots,
         schema.backups,
         schema.images,
+        schema.cached_images,
     ):
         for row in rows(site, table):
             assert row.status not in BUSY, f"{table.name} {row.id} is stuck in {row.status}"
     assert rows(site, schema.reservations) == []
+    assert rows(site, schema.cached_image_users) == []
     assert not [f for f in rows(site, schema.flows) if f.status in ("running", "unwinding")]
     _check_bricks(site, pools)
     _check_images(site)
@@ -115,6 +117,7 @@ def _check_bricks(site: Site, pools: dict[str, Any]) -> None:
         (Kind.VOLUME, schema.volumes, "pool_id"),
         (Kind.SNAPSHOT, schema.snapshots, "pool_id"),
         (Kind.ROOT, schema.instances, "root_pool_id"),
+        (Kind.IMAGE, schema.cached_images, "pool_id"),
     ):
         for row in rows(site, table):
             pool_id = getattr(row, column)

@@ -13,6 +13,7 @@ import pytest
 from tests import engines, world
 from tests.flows import (
     backup_scenarios,
+    cache_scenarios,
     disk_scenarios,
     group_scenarios,
     host_scenarios,
@@ -37,6 +38,7 @@ SCENARIOS = (
     *mirror_scenarios.SCENARIOS,
     *backup_scenarios.SCENARIOS,
     *upload_scenarios.SCENARIOS,
+    *cache_scenarios.SCENARIOS,
     *host_scenarios.SCENARIOS,
     *disk_scenarios.SCENARIOS,
     *reach_scenarios.SCENARIOS,

@@ -45,6 +45,7 @@ hypervisor = memory
 volume_driver = raw
 [qcow2]
 volume_driver = qcow2
+image_volume_cache_enabled = true
 [vdi]
 volume_driver = vdi
 """

@@ -64,8 +64,8 @@ class Site:
         until(rests)
         return found
 
-    def create(self, image: str, user: str = "ann", size: int = 1, status: int = 202) -> Any:
-        body = {"volume": {"size": size, "imageRef": image, "volume_type": "raw"}}
+    def create(self, image: str, user: str = "ann", size: int = 1, status: int = 202, type: str = "raw") -> Any:
+        body = {"volume": {"size": size, "imageRef": image, "volume_type": type}}
         said = self.ask(user, "POST", "/volumes", body, status)
         return self.settled(user, said["volume"]["id"]) if status == 202 else said["badRequest"]["message"]
 
@@ -75,6 +75,10 @@ class Site:
 
     def brick(self, id: str) -> Path:
         return self.service.state_dir / "bricks" / "raw" / f"volume-{id}"
+
+    def fetched(self, image: str) -> int:
+        """How often Glance was asked for the data of an image."""
+        return (self.directory / "glance.out").read_text().count(f"GET /v2/images/{image}/file\n")
 
     def left(self) -> list[str]:
         """What lies in the image store, but for its lock."""
@@ -90,8 +94,10 @@ class Site:
 @pytest.fixture(scope="module")
 def site(glance_service: Any) -> Site:
     made = Site(*glance_service)
-    specs = {"volume_backend_name": "raw"}
-    made.ask("boss", "POST", "/types", {"volume_type": {"name": "raw", "extra_specs": specs}})
+    for name in ("raw", "qcow2"):
+        made.ask(
+            "boss", "POST", "/types", {"volume_type": {"name": name, "extra_specs": {"volume_backend_name": name}}}
+        )
     return made
 
 
@@ -243,6 +249,31 @@ def test_an_upload_is_protected_and_shared_as_was_asked(site: Site) -> None:
     shown = site.images("bob", "GET", f"/{image}").json()
     assert (shown["status"], shown["visibility"], shown["protected"]) == ("active", "community", True)
     assert site.create(image, "bob")["status"] == "available"
+
+
+def test_the_second_volume_is_a_clone_for_who_may_use_the_image(site: Site, tmp_path: Path) -> None:
+    """Its data is fetched once, until the image changes; and whether the caller may use it is asked each time."""
+    image, raw = site.image(b"kept".ljust(MIB, b".")), tmp_path / "raw"
+    for _ in range(2):
+        volume = site.create(image, type="qcow2")
+        assert volume["status"] == "available"
+        brick = site.service.state_dir / "bricks" / "qcow2" / f"volume-{volume['id']}"
+        subprocess.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", str(brick), str(raw)], check=True)
+        with raw.open("rb") as file:
+            assert file.read(MIB) == b"kept".ljust(MIB, b".")
+    assert site.fetched(image) == 1
+    assert "unable to access" in site.create(image, "bob", status=400, type="qcow2")
+    before = site.images("ann", "GET", f"/{image}").json()["updated_at"]
+    patch = {"content": f'[{{"op": "add", "path": "/colour", "value": "{uuid.uuid4()}"}}]'}
+    kind = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+    until(lambda: site.images("ann", "PATCH", f"/{image}", headers=kind, **patch).json()["updated_at"] != before)
+    assert site.create(image, type="qcow2")["status"] == "available"
+    assert site.fetched(image) == 2
+    site.images("boss", "POST", f"/{image}/actions/deactivate")
+    assert "is not active" in site.create(image, status=400, type="qcow2")
+    site.images("ann", "DELETE", f"/{image}")
+    assert "unable to access" in site.create(image, status=400, type="qcow2")
+    assert (site.fetched(image), site.left()) == (2, [])
 
 
 def test_a_volume_is_re_imaged_of_one(site: Site) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 
 import prometheus_client as prometheus
 from prometheus_client import core as families
 
 from brickyard.core import clock, fullness
-from brickyard.db import figures, hosts, migrate, overviews
+from brickyard.db import cached_images, figures, hosts, migrate, overviews
 from brickyard.db.database import Row, Tx
 from brickyard.service import hosts as host_rules
 from brickyard.service import services
@@ -67,6 +67,7 @@ class _State:
             pools, backends, known = hosts.list_pools(tx), hosts.list_backends(tx), hosts.list_hosts(tx)
             wiping = overviews.deleting_gib(tx)
             flows = list(_flows(tx))
+            kept = cached_images.kept(tx)
             statuses = {noun: figures.status_counts(tx, noun) for noun in figures.COUNTED}
             others = services.processes_up(self._site, tx)
             held, bytes_ = figures.held_guests(tx), figures.database_bytes(tx)
@@ -85,6 +86,7 @@ class _State:
         help = "What is promised of a pool to what is being deleted."
         values = [((pool.name,), wiping.get(pool.id, 0)) for pool in pools]
         yield _gauge("brickyard_pool_wiping_gib", help, ("pool",), values)
+        yield from _image_cache(pools, kept)
         yield from _fullness(pools)
         up = [((backend.name, backend.driver), float(bool(backend.up))) for backend in backends]
         yield _gauge("brickyard_backend_up", "1 when a backend works.", ("backend", "driver"), up)
@@ -149,6 +151,23 @@ def _hosts(known: Sequence[Row], oldest: str) -> Iterator[families.Metric]:
     yield _gauge("brickyard_host_enabled", "0 when nothing new may go there.", ("host",), enabled)
     for name, help in HOSTS.items():
         yield _gauge(f"brickyard_host_{name}", help, ("host",), [((host.name,), getattr(host, name)) for host in known])
+
+
+def _image_cache(pools: Sequence[Row], kept: Mapping[str, tuple[int, int]]) -> Iterator[families.Metric]:
+    """What pools keep to clone volumes from, and how often that was of use."""
+    for name, help in (
+        ("hits", "Volumes of images that their pool kept, or was about to keep."),
+        ("misses", "Volumes of images that their pool did not keep, where it keeps some."),
+    ):
+        counter = families.CounterMetricFamily(f"brickyard_image_cache_{name}", help, labels=("pool",))
+        for pool in pools:
+            counter.add_metric((pool.name,), getattr(pool, f"image_cache_{name}"))
+        yield counter
+    for place, (name, help) in enumerate(
+        (("images", "Images that a pool keeps."), ("gib", "What is promised to them."))
+    ):
+        values = [((pool.name,), kept.get(pool.id, (0, 0))[place]) for pool in pools]
+        yield _gauge(f"brickyard_image_cache_{name}", help, ("pool",), values)
 
 
 def _fullness(pools: Sequence[Row]) -> Iterator[families.Metric]:

@@ -1,7 +1,8 @@
 """What a brick says of itself, in the words that every layer shares.
 
 A brick is one piece of local storage: a file, a logical volume, a partition, a disk. Its name on disk is made of its
-kind and its id (`volume-<uuid>`, `_snapshot-<uuid>`, `root-<uuid>`) and never changes its form: names are for ever.
+kind and its id (`volume-<uuid>`, `_snapshot-<uuid>`, `root-<uuid>`, `_image-<uuid>`) and never changes
+its form: names are for ever.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from dataclasses import dataclass, field
 from brickyard.core import errors
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-NAME = re.compile(rf"(volume-|_snapshot-|root-)({UUID})")
+NAME = re.compile(rf"(volume-|_snapshot-|root-|_image-)({UUID})")
 
 
 class Kind(enum.StrEnum):
     VOLUME = "volume"
     SNAPSHOT = "snapshot"
     ROOT = "root"  # the root disk of an instance
+    IMAGE = "image"  # an image as a pool keeps it, to clone volumes from
 
 
-PREFIX = {Kind.VOLUME: "volume-", Kind.SNAPSHOT: "_snapshot-", Kind.ROOT: "root-"}
+PREFIX = {Kind.VOLUME: "volume-", Kind.SNAPSHOT: "_snapshot-", Kind.ROOT: "root-", Kind.IMAGE: "_image-"}
+NOBODY = "image-cache"  # the project of what belongs to none: the images that a pool keeps
 KIND = {prefix: kind for kind, prefix in PREFIX.items()}
 
 
@@ -42,7 +45,7 @@ def checked(name: str) -> str:
     """`name` itself if it is the name of a brick; Invalid otherwise, before it reaches a path or a command line."""
     if not NAME.fullmatch(name):
         raise errors.Invalid(
-            f"{name!r} is not the name of a brick: volume-, _snapshot- or root- and a uuid", field="name"
+            f"{name!r} is not the name of a brick: volume-, _snapshot-, root- or _image- and a uuid", field="name"
         )
     return name
 
@@ -61,7 +64,7 @@ class Label:
     id: str
     project: str
     generation: int = 1
-    parent: str | None = None  # id of the volume that a snapshot was taken of
+    parent: str | None = None  # of a snapshot: the id of its volume; of an image: its id in the image service
 
     @property
     def name(self) -> str:

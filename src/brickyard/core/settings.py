@@ -33,6 +33,9 @@ class Backend:
     thin_warn_percent: int = 80
     thin_freeze_percent: int = 90
     thin_pause_percent: int = 95
+    image_volume_cache_enabled: bool = False
+    image_volume_cache_max_size_gb: int = 0  # 0: as much as fits
+    image_volume_cache_max_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,16 @@ class B(enum.StrEnum):
     ERROR_DELETING = "error_deleting"
 
 
-class I(enum.StrEnum):  # noqa: E742 — V, S, A, G, B, I: one letter a table
+class C(enum.StrEnum):
+    """Statuses of cached images, which no wire shows."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    DELETING = "deleting"
+    ERROR_DELETING = "error_deleting"
+
+
+class I(enum.StrEnum):  # noqa: E742 — V, S, A, G, B, C, I: one letter a table
     """Instance statuses."""
 
     BUILDING = "building"
@@ -179,6 +188,11 @@ BACKUP: Mapping[str, Row] = {r.action: r for r in (
     row("create",       {None},                     B.CREATING,   B.AVAILABLE, B.ERROR),
     row("restore",      {B.AVAILABLE},              B.RESTORING,  BEFORE,      B.AVAILABLE),
     row("delete",       {B.AVAILABLE, B.ERROR},     B.DELETING,   GONE,        B.ERROR_DELETING),
+)}
+# An image that a pool keeps; one that could not be made is not kept.
+CACHED_IMAGE: Mapping[str, Row] = {r.action: r for r in (
+    row("create",       {None},                     C.CREATING,   C.AVAILABLE, GONE),
+    row("delete",       {C.AVAILABLE, C.ERROR_DELETING}, C.DELETING, GONE, C.ERROR_DELETING),
 )}
 INSTANCE: Mapping[str, Row] = {r.action: r for r in (
     # an active one is booted again elsewhere when its host is lost and none of its disks with it

@@ -10,11 +10,12 @@ from typing import Any
 
 from brickyard import config
 from brickyard.brick import driver, registry
-from brickyard.core import errors, fullness, pools, settings
+from brickyard.core import errors, fullness, image_cache, pools, settings
 from brickyard.nodes import local
 
 # Not the driver's: what the accounting and the scheduler need to know of a backend.
-ACCOUNTING = ("reserved_percentage", "max_over_subscription_ratio", "extra_capabilities", *fullness.OPTIONS)
+SHARES = ("reserved_percentage", "max_over_subscription_ratio", "extra_capabilities")
+ACCOUNTING = (*SHARES, *fullness.OPTIONS, *image_cache.OPTIONS)
 
 
 def configured(backend: settings.Backend) -> local.Backend:

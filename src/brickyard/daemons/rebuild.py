@@ -101,6 +101,9 @@ def _look(node: verbs.Node, report: verbs.Report, outcome: Outcome) -> dict[str,
             elif brick.wiping:
                 text = "It was deleted and not wiped yet; `brickyard audit --repair` goes on with that."
                 outcome.note("wiping", pool, brick.name, text)
+            elif brick.label.kind is Kind.IMAGE:
+                text = "It was kept for clones of an image; `brickyard audit --repair` removes it, and nothing is lost."
+                outcome.note("cached_image", pool, brick.name, text)
             elif brick.label.kind is Kind.ROOT:
                 text = "The root disk of an instance that is lost. It stays; clone it to have it as a volume."
                 outcome.note("root", pool, brick.name, f"{text} Project {brick.label.project}.")

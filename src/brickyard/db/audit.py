@@ -24,6 +24,12 @@ flows, findings = schema.flows, schema.audit_findings
 CHUNK = 500
 IDS_MAX = 100  # in one question for flows
 UNKNOWN_USER = "unknown"  # whose it was is lost: no label says it
+TABLES = {
+    Kind.VOLUME: schema.volumes,
+    Kind.SNAPSHOT: schema.snapshots,
+    Kind.ROOT: schema.instances,
+    Kind.IMAGE: schema.cached_images,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +76,11 @@ def records(tx: Tx, since: str) -> Records:
     found_volumes = _by_id(tx, schema.volumes)
     found_snapshots = _by_id(tx, schema.snapshots)
     found_instances = _by_id(tx, schema.instances)
+    found_cached = _by_id(tx, schema.cached_images)
     running = flows.c.status.in_(flow_rows.OPEN)
     recent = tx.execute(sa.select(flows).where(sa.or_(running, flows.c.finished_at >= since))).all()
     return Records(
-        placed={p.name: p for p in _placed(found_volumes, found_snapshots, found_instances)},
+        placed={p.name: p for p in _placed(found_volumes, found_snapshots, found_instances, found_cached)},
         volumes=found_volumes,
         snapshots=found_snapshots,
         instances=found_instances,
@@ -106,15 +113,18 @@ def working_on(tx: Tx, ids: Collection[str], *, but: str | None = None) -> str |
 
 def placed(tx: Tx, kind: Kind, id: str) -> Placed | None:
     """The row of a brick, if there is one and it is placed."""
-    table = {Kind.VOLUME: schema.volumes, Kind.SNAPSHOT: schema.snapshots, Kind.ROOT: schema.instances}[kind]
+    table = TABLES[kind]
     found = {row.id: row for row in tx.execute(sa.select(table).where(table.c.id == id))}
     none: dict[str, Row] = {}
     every = dict.fromkeys(Kind, none) | {kind: found}
-    return next(_placed(every[Kind.VOLUME], every[Kind.SNAPSHOT], every[Kind.ROOT]), None)
+    return next(_placed(*(every[kind] for kind in TABLES)), None)
 
 
 def _placed(
-    found_volumes: Mapping[str, Row], found_snapshots: Mapping[str, Row], found_instances: Mapping[str, Row]
+    found_volumes: Mapping[str, Row],
+    found_snapshots: Mapping[str, Row],
+    found_instances: Mapping[str, Row],
+    found_cached: Mapping[str, Row],
 ) -> Iterator[Placed]:
     for row in found_volumes.values():
         if row.pool_id is not None:
@@ -125,6 +135,8 @@ def _placed(
     for row in found_instances.values():
         if row.root_pool_id is not None:
             yield Placed(Kind.ROOT, row.id, row.root_pool_id, row.root_gib, row.project_id, row.status, None)
+    for row in found_cached.values():
+        yield Placed(Kind.IMAGE, row.id, row.pool_id, row.size_gib, bricks.NOBODY, row.status, None)
 
 
 def _by_id(tx: Tx, table: sa.Table) -> dict[str, Row]:

@@ -138,6 +138,11 @@ def delete_backend(tx: Tx, id: int) -> None:
     tx.execute(sa.update(backends).where(backends.c.id == id).values(deleted=True, deleted_at=now, up=False))
 
 
+def freed(tx: Tx, pool_id: str, gib: int) -> None:
+    """So much was given back by a thick pool since its last report; the next one says so itself."""
+    tx.execute(sa.update(pools).where(pools.c.id == pool_id).values(free_gib=pools.c.free_gib + gib))
+
+
 def touch(tx: Tx, name: str) -> bool:
     """The host is there; False when it has never reported, or was declared lost."""
     mine = sa.and_(hosts.c.name == name, hosts.c.lost_at.is_(None))

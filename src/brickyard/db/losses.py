@@ -32,9 +32,13 @@ class OnHost:
     snapshots: Sequence[Row]
     instances: Sequence[Row]
     attachments: Sequence[Row]
+    cached_images: Sequence[Row]
 
     def ids(self) -> set[str]:
-        return {row.id for rows in (self.volumes, self.snapshots, self.instances, self.attachments) for row in rows}
+        return {row.id for rows in self._all() for row in rows}
+
+    def _all(self) -> tuple[Sequence[Row], ...]:
+        return self.volumes, self.snapshots, self.instances, self.attachments, self.cached_images
 
 
 def on_host(tx: Tx, host_id: str) -> OnHost:
@@ -50,6 +54,7 @@ def on_host(tx: Tx, host_id: str) -> OnHost:
         _listed(tx, snapshots, snapshots.c.pool_id.in_(there)),
         _listed(tx, instances, instances.c.host_id == host_id),
         _listed(tx, attachments, attachments.c.volume_id.in_(held)),
+        _listed(tx, schema.cached_images, schema.cached_images.c.pool_id.in_(there)),
     )
 
 

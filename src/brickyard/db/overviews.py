@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from brickyard.core.states import I, S, V
+from brickyard.core.states import C, I, S, V
 from brickyard.db import schema
 from brickyard.db.database import Row, Tx
 
@@ -62,6 +62,8 @@ def held(tx: Tx, pool_id: str) -> dict[str, list[str]]:
         "snapshots": list(tx.scalars(sa.select(snapshots.c.id).where(snapshots.c.pool_id == pool_id))),
         "instances": list(tx.scalars(sa.select(instances.c.id).where(instances.c.root_pool_id == pool_id))),
     }
+    cached = schema.cached_images
+    found["cached images"] = list(tx.scalars(sa.select(cached.c.id).where(cached.c.pool_id == pool_id)))
     known = {id for ids in found.values() for id in ids}
     claimed = tx.scalars(sa.select(schema.claims.c.brick_id).where(schema.claims.c.pool_id == pool_id))
     found["claims"] = [id for id in claimed if id not in known]
@@ -73,7 +75,13 @@ def deleting_gib(tx: Tx) -> dict[str, int]:
     content cannot be read."""
     claims = schema.claims
     found: dict[str, int] = {}
-    for table, gone in ((volumes, V.DELETING), (snapshots, S.DELETING), (instances, I.DELETING)):
+    wiped = (
+        (volumes, V.DELETING),
+        (snapshots, S.DELETING),
+        (instances, I.DELETING),
+        (schema.cached_images, C.DELETING),
+    )
+    for table, gone in wiped:
         statement = sa.select(claims.c.pool_id, sa.func.sum(claims.c.gib)).join(table, table.c.id == claims.c.brick_id)
         for pool_id, gib in tx.execute(statement.where(table.c.status == gone).group_by(claims.c.pool_id)):
             found[pool_id] = found.get(pool_id, 0) + int(gib)

@@ -32,6 +32,8 @@ from brickyard.db.schema_backups import backups as backups
 from brickyard.db.schema_groups import group_snapshots as group_snapshots
 from brickyard.db.schema_groups import group_types as group_types
 from brickyard.db.schema_groups import groups as groups
+from brickyard.db.schema_images import cached_image_users as cached_image_users
+from brickyard.db.schema_images import cached_images as cached_images
 from brickyard.db.schema_proofs import audit_findings as audit_findings
 from brickyard.db.schema_proofs import lost_bricks as lost_bricks
 from brickyard.db.schema_proofs import receipts as receipts
@@ -117,6 +119,8 @@ pools = sa.Table(
     sa.Column("stage_reason", sa.Text),  # figure and threshold
     sa.Column("stage_since", TIME),
     sa.Column("capabilities", sa.JSON, nullable=False),
+    count("image_cache_hits"),  # volumes of images that the pool kept, or was about to keep
+    count("image_cache_misses"),
     *times(),
     sa.CheckConstraint("claimed_gib >= 0", name="claimed"),
 )
@@ -139,7 +143,9 @@ reservations = sa.Table(
 claims = sa.Table(
     "claims",
     metadata,
-    sa.Column("brick_id", UUID, primary_key=True),  # a volume, a snapshot, or an instance for its root disk
+    sa.Column(
+        "brick_id", UUID, primary_key=True
+    ),  # a volume, a snapshot, a cached image, or an instance for its root disk
     sa.Column("pool_id", UUID, sa.ForeignKey("pools.id"), primary_key=True),
     sa.Column("gib", sa.BigInteger, nullable=False),
     sa.Column("reservation_id", UUID, sa.ForeignKey("reservations.id"), index=True),  # null: owned for good

@@ -11,9 +11,11 @@ receipts = sa.Table(
     "receipts",
     metadata,
     key(),
-    sa.Column("brick_id", UUID, nullable=False, index=True),  # the volume, the snapshot, or the instance of a root disk
+    sa.Column(
+        "brick_id", UUID, nullable=False, index=True
+    ),  # the volume, the snapshot, the cached image, or the instance of a root disk
     sa.Column("name", NAME, nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),  # volume | snapshot | root
+    sa.Column("kind", sa.String(16), nullable=False),  # volume | snapshot | root | image
     sa.Column("project_id", NAME, nullable=False),
     sa.Column("pool", NAME, nullable=False),  # its name: the pool may go, the receipt stays
     sa.Column("size_bytes", sa.BigInteger, nullable=False),

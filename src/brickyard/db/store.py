@@ -24,6 +24,7 @@ TABLES: dict[str, tuple[sa.Table, Any]] = {
     "backup": (schema.backups, states.BACKUP),
     "group": (schema.groups, states.GROUP),
     "group_snapshot": (schema.group_snapshots, states.GROUP_SNAPSHOT),
+    "cached_image": (schema.cached_images, states.CACHED_IMAGE),
 }
 
 ATTACHMENT_STATUSES = sorted({*states.FROM_ATTACHMENT.values(), states.V.AVAILABLE})

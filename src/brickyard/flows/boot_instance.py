@@ -25,7 +25,7 @@ from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, places, reach, wiping
+from brickyard.flows import engine, image_cache, places, reach, wiping
 from brickyard.flows.create_volume import create_brick, elsewhere, record_place, to_ask
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.image_files import disk_image
@@ -108,6 +108,7 @@ def reserve(run: Run, tx: Tx) -> dict[str, Any]:
                 held += [one] if one else []
         if held:
             return {"candidates": [candidate.host.name for candidate in ranking.candidates], "reserved": held}
+    image_cache.make_room_somewhere(run, tx, boot)
     before = f" after {'; '.join(failure.message for failure in run.failures)}" if run.failures else ""
     raise errors.NoValidHost(
         f"No host can hold this instance with its volumes{before}; the refusals say why.",
@@ -370,8 +371,7 @@ def _make_on(run: Run, held: dict[str, Any]) -> None:
 def _make_root(run: Run, pool: str) -> None:
     p, at = run.params, pools.parse(pool)
     label = Label(Kind.ROOT, p["instance_id"], run.project_id)
-    image = disk_image(run, p["image"]["id"])
-    size_bytes = sizes.gib_to_bytes(p["root_gib"])
+    image, size_bytes = disk_image(run, p["image"]["id"]), sizes.gib_to_bytes(p["root_gib"])
     run.world.nodes[at.host].import_brick(at.backend, image, label, size_bytes, run.progress(label.name))
 
 

@@ -41,6 +41,7 @@ class Conductor:
         self.db, self.lease_s = db, lease_s
         self.owner = str(uuid.uuid4())
         self.engine = engine.Engine(db, world, catalogue, self.owner)
+        world.bell.ring = self.wake
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._queued: set[str] = set()
         self._running: set[str] = set()

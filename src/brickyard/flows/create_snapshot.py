@@ -13,7 +13,7 @@ from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import claims, group_snapshots, snapshots, store
 from brickyard.db.database import Tx
-from brickyard.flows import engine, wiping
+from brickyard.flows import engine, image_cache, wiping
 from brickyard.flows.create_volume import give_back
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
@@ -40,6 +40,7 @@ def params(
 def claim(run: Run, tx: Tx) -> None:
     p = run.params
     if not claims.claim(tx, pool_id=p["pool_id"], brick_id=p["snapshot_id"], gib=p["gib"]):
+        image_cache.make_room(run, tx, {p["pool_id"]: p["gib"]})
         why = claims.why_not(tx, p["pool_id"])
         raise errors.NoValidHost(f"Pool {p['pool']} has no room for a snapshot of {p['gib']} GiB: it {why}.")
     snapshots.update(tx, p["snapshot_id"], pool_id=p["pool_id"])

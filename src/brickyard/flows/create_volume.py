@@ -1,7 +1,7 @@
 """Create a volume: place it, make its brick, show it.
 
 place   claim its size on the best pool that takes it      undo: give the claim back
-brick   make the brick: empty, a copy, or from an image    undo: wipe and delete it
+brick   make the brick: empty, a copy, or from an image, of which its pool may keep one    undo: wipe and delete it
 show    the volume is available
 
 A pool that failed is left out of the next attempt.
@@ -15,9 +15,9 @@ from typing import Any
 from brickyard.backups.manifest import Where
 from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, groups, hosts, store, volumes
+from brickyard.db import cached_images, claims, groups, hosts, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import engine, image_files, places, wiping
+from brickyard.flows import engine, image_cache, image_files, places, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
@@ -50,7 +50,8 @@ def place(run: Run, tx: Tx) -> dict[str, Any]:
     if row is None or volumes.find(tx, volume_id) is None:
         raise errors.NotFound(f"Volume {volume_id} or pool {pool.name} could not be found.")
     record_place(tx, volume_id, row)
-    return {"pool": pool.name, "pool_id": pool.id}
+    cached = image_cache.use(run, tx, row, volume_id, run.params["source"])
+    return {"pool": pool.name, "pool_id": pool.id} | ({"cached": cached} if cached else {})
 
 
 def _in_group(run: Run, tx: Tx) -> dict[str, Any]:
@@ -71,9 +72,23 @@ def _in_group(run: Run, tx: Tx) -> dict[str, Any]:
 def unplace(run: Run, tx: Tx) -> None:
     give_back(run, tx, run.params["volume_id"], run.data["place"]["pool_id"], run.params["size_gib"])
     volumes.update(tx, run.params["volume_id"], pool_id=None, backend_id=None)
+    cached_images.let_go(tx, run.params["volume_id"])
 
 
-def make(run: Run) -> None:
+def make(run: Run) -> dict[str, Any] | None:
+    """Of the image that the pool keeps, if it does; {"bad": id} when that could not be cloned, and should go."""
+    placed = run.data["place"]
+    if "cached" not in placed:
+        make_anew(run)
+        return None
+    label = Label(Kind.VOLUME, run.params["volume_id"], run.project_id)
+    outcome = image_cache.clone(run, placed["cached"], placed["pool"], label, run.params["size_gib"])
+    if outcome is not image_cache.Cloned.YES:
+        make_anew(run)
+    return {"bad": placed["cached"]} if outcome is image_cache.Cloned.BAD else None
+
+
+def make_anew(run: Run) -> None:
     create_brick(run, run.data["place"]["pool"], run.params["volume_id"], run.params["size_gib"], run.params["source"])
 
 
@@ -88,6 +103,9 @@ def show(run: Run, tx: Tx) -> None:
     store.end(tx, "volume", run.params["volume_id"], "create", ok=True, fault=None, **facts)
     restored(run, tx)
     groups.settle(tx, run.params.get("group_id"))
+    cached_images.let_go(tx, run.params["volume_id"])
+    if bad := run.data["brick"].get("bad"):
+        image_cache.evict(run.world, tx, bad, run.request_id)
 
 
 def restored(run: Run, tx: Tx) -> None:
@@ -158,6 +176,7 @@ def claim_best(run: Run, tx: Tx, ask: placement.Ask, *, brick_id: str) -> placem
             if claims.claim(tx, pool_id=pool.id, brick_id=brick_id, gib=ask.size_gib):
                 after_commit(tx, functools.partial(book.claimed, pool.id, ask.size_gib, 1))
                 return pool
+    image_cache.make_room_somewhere(run, tx, ask)
     raise errors.NoValidHost(
         f"No pool takes a volume of {ask.size_gib} GiB; the flow's refusals say why.",
         refusals=places.refusals(verdicts),

@@ -24,21 +24,13 @@ from brickyard.core import clock, errors, fence
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
 from brickyard.flows import failures, left_behind, progress, trail
+from brickyard.flows.journal import Journal
 
 Data = dict[str, Any] | None
 LOG = logging.getLogger(__name__)
 LATER_S = 3.0
 UNREACHABLE_S = 10.0
 RETRY_PAUSE_S = (1, 2, 5, 15, 60, 300)
-
-# event → the events that may follow it for the same step of the same attempt
-NEXT = {
-    None: {"started", "done", "failed"},
-    "started": {"done", "failed"},
-    "done": {"undone"},
-    "failed": {"undone"},
-    "undone": set[str](),
-}
 
 
 @dataclass(slots=True)
@@ -113,7 +105,12 @@ def nothing_in(run: Run, tx: Tx) -> None:
 
 
 class Later(Exception):
-    """Raised by an Act that can be repeated: it is not its turn. The flow is let go and the Act tried again soon."""
+    """Raised by a step that can be repeated: it is not its turn. The flow is let go, and the step tried again soon;
+    what a Commit has written by then is rolled back, and `meanwhile` is written instead."""
+
+    def __init__(self, pause_s: float = LATER_S, meanwhile: Callable[[Tx], None] = lambda tx: None) -> None:
+        super().__init__()
+        self.pause_s, self.meanwhile = pause_s, meanwhile
 
 
 Probe = Callable[[str, str], None]  # (point, step): tests raise here; points: before-do after-do before-undo after-undo
@@ -159,8 +156,8 @@ class Engine:
             if journal.status == "running":
                 try:
                     self._forward(journal)
-                except Later:
-                    return self._release(journal, LATER_S)
+                except Later as later:
+                    return self._put_off(journal, later)
                 except errors.Unreachable as silent:
                     return self._release(journal, UNREACHABLE_S, error=silent.message)
             elif not self._backward(journal):
@@ -181,7 +178,10 @@ class Engine:
 
     def _read(self, tx: Tx, id: str, lease_s: float) -> Journal | None:
         row = rows.claim(tx, id, self.owner, lease_s)
-        return Journal(row, self.catalogue[row.name], rows.log(tx, id), self) if row is not None else None
+        if row is None:
+            return None
+        run = Run(row.id, row.params, row.project_id, row.request_id, self.world, row.attempt, row.epoch)
+        return Journal(row, run, self.catalogue[row.name], rows.log(tx, id), self.owner)
 
     def _forward(self, journal: Journal) -> None:
         """Run the next Act, if it has been started; then one transaction up to the start of the Act after it."""
@@ -207,7 +207,7 @@ class Engine:
         try:
             with self.db.begin() as tx:
                 self._advance(journal, tx)
-        except errors.Deadlock:
+        except (errors.Deadlock, Later):
             journal.rewind(mark)
             raise
         except Exception as error:
@@ -284,6 +284,12 @@ class Engine:
         with self.db.begin() as tx:
             journal.hold(tx, owner=None, lease_until=None, **values)
 
+    def _put_off(self, journal: Journal, later: Later) -> None:
+        """Release the flow, with what is noted, until it is its turn."""
+        with self.db.begin() as tx:
+            later.meanwhile(tx)
+            journal.write(tx, owner=None, lease_until=None, not_before=clock.stamp(later.pause_s))
+
     def _give_up(self, journal: Journal, pause_s: float) -> None:
         try:
             self._release(journal, pause_s)
@@ -303,98 +309,3 @@ class Engine:
                 not_before=clock.stamp(pause_s),
                 setbacks=journal.setbacks + 1,
             )
-
-
-class Journal:
-    """The log of one flow in memory: what is written, and what is noted to be written next."""
-
-    def __init__(self, row: Any, flow: Flow, log: Sequence[Any], engine: Engine) -> None:
-        self.flow, self.engine = flow, engine
-        self.status: str = row.status
-        self.run = Run(row.id, row.params, row.project_id, row.request_id, engine.world, row.attempt, row.epoch)
-        self.error: errors.BrickyardError | None = None
-        self.setbacks: int = row.setbacks
-        self.doing: Commit | None = None
-        self.last: dict[str, str] = {}  # step → its latest event in this attempt
-        self.order: list[str] = []
-        self.unwritten: list[dict[str, Any]] = []
-        self.seq = 0
-        past: dict[int, dict[str, dict[str, Any]]] = {}
-        for entry in log:
-            self.seq = entry.seq + 1
-            if entry.event == "failed" and entry.attempt < row.attempt:
-                self.run.failures.append(failures.revived(entry.data or {}))
-            if entry.event == "done":
-                past.setdefault(entry.attempt, {})[entry.step] = entry.data or {}
-            if entry.attempt == row.attempt:
-                self._apply(entry.step, entry.event, entry.data)
-        self.run.tried = [past.get(n, {}) for n in range(1, row.attempt)]
-
-    def _apply(self, step: str, event: str, data: Data) -> None:
-        assert event in NEXT[self.last.get(step)], f"{step}: {event} after {self.last.get(step)}"
-        if step not in self.last:
-            self.order.append(step)
-        self.last[step] = event
-        if event == "done":
-            self.run.data[step] = data or {}
-        elif event == "failed":
-            self.error = failures.revived(data or {})
-
-    def note(self, step: Step, event: str, data: Data) -> None:
-        self._apply(step.name, event, data)
-        self.unwritten.append(
-            {"seq": self.seq, "attempt": self.run.attempt, "step": step.name, "event": event, "data": data}
-        )
-        self.seq += 1
-
-    def write(self, tx: Tx, **values: Any) -> None:
-        """Write the notes and the flow's status, as its owner, or raise fence.Stop."""
-        if self.status in ("done", "failed"):
-            values |= {"finished_at": clock.stamp(), "lease_until": None}
-        if self.status == "done":
-            values |= {"error": None}  # of a node that did not answer for a while
-        if not self.hold(tx, status=self.status, attempt=self.run.attempt, **values):
-            raise fence.Stop("another conductor has it")
-        rows.append(tx, self.run.id, self.unwritten)
-        self.unwritten = []
-
-    def hold(self, tx: Tx, **values: Any) -> bool:
-        """Write to the flow's row; False when it is no longer ours."""
-        return rows.hold(tx, self.run.id, self.engine.owner, self.run.epoch, **values)
-
-    def mark(self) -> tuple[int, int]:
-        return len(self.unwritten), self.seq
-
-    def rewind(self, mark: tuple[int, int]) -> None:
-        """Forget the notes of a transaction that was rolled back before it wrote them."""
-        kept, self.seq = mark
-        for entry in self.unwritten[kept:]:
-            del self.last[entry["step"]]
-            self.run.data.pop(entry["step"], None)
-            self.order.remove(entry["step"])
-        del self.unwritten[kept:]
-
-    def next_step(self) -> Step | None:
-        """The first step that is not done."""
-        return next((step for step in self.flow.steps if self.last.get(step.name) != "done"), None)
-
-    def last_step(self) -> Step | None:
-        """The latest step that is not undone."""
-        names = [name for name in self.order if self.last[name] != "undone"]
-        return next((step for step in self.flow.steps if names and step.name == names[-1]), None)
-
-    def is_new(self) -> bool:
-        """Nothing has ever been done for it."""
-        return self.status == "running" and self.seq == 0
-
-    def started(self, step: Step) -> bool:
-        return self.last.get(step.name) == "started"
-
-    def done(self, step: Step) -> bool:
-        return self.last.get(step.name) == "done"
-
-    def next_attempt(self) -> None:
-        self.run.tried.append(self.run.data)
-        self.run.failures.append(self.error or errors.BrickyardError())
-        self.run.attempt += 1
-        self.run.data, self.last, self.order, self.error, self.status = {}, {}, [], None, "running"

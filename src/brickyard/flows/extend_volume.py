@@ -15,7 +15,7 @@ from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import claims, store
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine
+from brickyard.flows import engine, image_cache
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
 
@@ -32,6 +32,7 @@ def params(*, volume_id: str, pool: str, pool_id: str, old_gib: int, new_gib: in
 def claim(run: Run, tx: Tx) -> None:
     p = run.params
     if not claims.grow(tx, pool_id=p["pool_id"], brick_id=p["volume_id"], gib=p["new_gib"]):
+        image_cache.make_room(run, tx, {p["pool_id"]: p["new_gib"] - p["old_gib"]})
         more, why = p["new_gib"] - p["old_gib"], claims.why_not(tx, p["pool_id"])
         raise errors.NoValidHost(f"Pool {p['pool']} has no room for {more} GiB more: it {why}.")
     after_commit(tx, lambda: run.world.places.claimed(p["pool_id"], p["new_gib"] - p["old_gib"]))

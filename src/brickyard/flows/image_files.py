@@ -29,8 +29,8 @@ def disk_image(run: Run, image_id: str) -> verbs.Image:
 
 
 @contextlib.contextmanager
-def opened(run: Run, image_id: str, facts: Mapping[str, Any] | None, volume_id: str) -> Iterator[verbs.Image]:
-    """The image for the volume that is made of it. With `facts` it is one of the image service, whose data is there
+def opened(run: Run, image_id: str, facts: Mapping[str, Any] | None, brick_id: str) -> Iterator[verbs.Image]:
+    """The image for the brick that is made of it. With `facts` it is one of the image service, whose data is there
     while the block runs, as it was promised: looked at by nobody yet."""
     if facts is None:
         yield disk_image(run, image_id)
@@ -38,19 +38,19 @@ def opened(run: Run, image_id: str, facts: Mapping[str, Any] | None, volume_id: 
     image, directory = msgspec.convert(facts, glance.Image), image_store.made(run.world.images)
     with run.world.long.entered(run.world.settings.conductor_threads):
         image_store.sweep(directory)
-        discard(run, volume_id)  # of one that died here
-        path = image_store.temporary(directory, _name(volume_id))
+        discard(run, brick_id)  # of one that died here
+        path = image_store.temporary(directory, _name(brick_id))
         try:
             with exporting.space_told(FULL):
                 of(run).fetch(image, path, run.world.settings.image_max_bytes)
             yield verbs.Image(str(path), image.disk_format)
         finally:
-            discard(run, volume_id)
+            discard(run, brick_id)
 
 
-def discard(run: Run, volume_id: str) -> None:
-    """Remove what was fetched for a volume."""
-    image_store.discard(run.world.images, _name(volume_id))
+def discard(run: Run, brick_id: str) -> None:
+    """Remove what was fetched for a brick."""
+    image_store.discard(run.world.images, _name(brick_id))
 
 
 def of(run: Run) -> glance.Glance:
@@ -60,5 +60,5 @@ def of(run: Run) -> glance.Glance:
     return service
 
 
-def _name(volume_id: str) -> str:
-    return f"for-{volume_id}"
+def _name(brick_id: str) -> str:
+    return f"for-{brick_id}"

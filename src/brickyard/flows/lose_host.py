@@ -16,7 +16,20 @@ from typing import Any
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
 from brickyard.core.states import I
-from brickyard.db import attachments, audit, claims, flows, hosts, images, instances, losses, messages, store, transfers
+from brickyard.db import (
+    attachments,
+    audit,
+    cached_images,
+    claims,
+    flows,
+    hosts,
+    images,
+    instances,
+    losses,
+    messages,
+    store,
+    transfers,
+)
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import boot_instance, engine, reach
 from brickyard.flows.engine import Act, Flow, Later, Run
@@ -36,7 +49,9 @@ def settle(run: Run) -> None:
     db = run.world.db
     with db.read() as tx:
         there = losses.on_host(tx, run.params["host_id"])
-    nouns = (("instance", there.instances), ("snapshot", there.snapshots), ("volume", there.volumes))
+    nouns = [("instance", there.instances), ("snapshot", there.snapshots), ("volume", there.volumes)]
+    if run.params["data_lost"]:
+        nouns.append(("cached_image", there.cached_images))
     busy, failure = False, None
     for noun, rows in nouns:
         for row in rows:
@@ -69,6 +84,8 @@ def _settle(run: Run, noun: str, id: str) -> bool:
             return False
         if noun == "instance":
             _instance(run, tx, id)
+        elif noun == "cached_image":
+            _no_longer_kept(tx, id)
         elif p["data_lost"]:
             _data_gone(run, tx, noun, id)
         else:
@@ -115,6 +132,14 @@ def _data_gone(run: Run, tx: Tx, noun: str, id: str) -> None:
     places = {"pool_id": None, "backend_id": None} if noun == "volume" else {"pool_id": None}
     if store.lose(tx, noun, id, text, **places):
         _tell(tx, noun, id, "DATA_LOST", text)
+
+
+def _no_longer_kept(tx: Tx, id: str) -> None:
+    row = audit.placed(tx, Kind.IMAGE, id)
+    if row is not None:
+        losses.keep_out(tx, [(row.name, _pool(tx, row.pool_id))])
+        claims.release(tx, id)
+        cached_images.drop(tx, id)
 
 
 def _pool(tx: Tx, id: str) -> str:

@@ -10,7 +10,7 @@ from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import claims
 from brickyard.db.database import Tx
-from brickyard.flows import wiping
+from brickyard.flows import image_cache, wiping
 from brickyard.flows.create_volume import give_back
 from brickyard.flows.engine import Run
 
@@ -42,6 +42,7 @@ def of(run: Run) -> OwnSnapshot | None:
 def claim(run: Run, tx: Tx) -> None:
     own = of(run)
     if own is not None and not claims.claim(tx, pool_id=own.pool_id, brick_id=own.id, gib=own.gib):
+        image_cache.make_room(run, tx, {own.pool_id: own.gib})
         why = claims.why_not(tx, own.pool_id)
         raise errors.NoValidHost(f"Pool {own.pool} has no room for a snapshot of {own.gib} GiB: it {why}.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from brickyard.core import clock, fullness, inventory, placement, ranking
 from brickyard.core.settings import Service
@@ -47,6 +47,16 @@ class Places:
         """Pools that no guest can use: those in memory, on hosts that run real guests."""
         with self._lock:
             return frozenset(p.name for p in self._pools.values() if p.driver == "memory" and p.host in self._real)
+
+    def with_room(self, tx: Tx, freed_gib: Mapping[str, int]) -> inventory.Inventory:
+        """How it would be, if so much were given back by some pools, by their ids."""
+
+        def emptier(pool: placement.PoolView) -> placement.PoolView:
+            gib = freed_gib.get(pool.id, 0)
+            return dataclasses.replace(pool, claimed_gib=pool.claimed_gib - gib, free_gib=pool.free_gib + gib)
+
+        views = self._read(tx)
+        return inventory.Inventory(dataclasses.replace(view, pools=tuple(map(emptier, view.pools))) for view in views)
 
     def explain(self, request: placement.Ask | placement.Boot) -> tuple[placement.Verdict, ...]:
         self.refresh()
@@ -100,7 +110,7 @@ def _pool(row: Row, volumes: int) -> placement.PoolView:
         zone=row.availability_zone,
         driver=row.driver,
         total_gib=row.total_gib,
-        limit_gib=_limit_gib(row),
+        limit_gib=limit_gib(row),
         claimed_gib=row.claimed_gib,
         free_gib=row.free_gib,
         thin=bool(capabilities.get("thin")),
@@ -114,7 +124,7 @@ def _pool(row: Row, volumes: int) -> placement.PoolView:
     )
 
 
-def _limit_gib(row: Row) -> int:
+def limit_gib(row: Row) -> int:
     """What may be promised of a pool: its own limit, or what others left of the file system that it shares."""
     if row.storage_free_gib is None:
         return int(row.limit_gib)

@@ -11,7 +11,7 @@ from brickyard.core import clock, trace
 from brickyard.db import flows as rows
 
 if TYPE_CHECKING:
-    from brickyard.flows.engine import Journal
+    from brickyard.flows.journal import Journal
 
 LOG = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from brickyard.glance import Glance
 from brickyard.nodes.directory import Directory
 
 
+@dataclass(slots=True)
+class Bell:
+    """How a flow tells the conductor of this process of others that may run now. Nobody may listen: it only saves the
+    wait until the next look at the database."""
+
+    ring: Callable[[str], None] = lambda id: None
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     db: Database
@@ -22,3 +31,4 @@ class World:
     images: Path  # the directory of the image store: one file per SHA-256
     glance: Glance | None = None  # the cloud's image service; None: the images are those of the store
     long: Lane = field(default_factory=Lane)  # for steps that may take hours
+    bell: Bell = field(default_factory=Bell)

@@ -26,6 +26,8 @@ def known_bricks(records: Records, seen: Seen) -> Iterator[Difference]:
             if found is None:
                 if row.status not in ("error_deleting", "deleting"):
                     text = "has a row and no brick: its content is lost; restore the pool, or delete it"
+                    if row.kind is Kind.IMAGE:
+                        text = "is kept for clones and has no brick: the next volume of its image makes it anew"
                     yield _of_row("missing_brick", pool.name, row, f"{row.name} {text}.")
             elif found.label is not None:
                 for kind, text in _mismatches(row, found, exact=pool.driver not in LARGER):
@@ -154,6 +156,9 @@ def _orphans(records: Records, chosen: Mapping[tuple[str, str], Found]) -> Itera
         text, parent = f"{name} of project {label.project}", (pool_id, f"volume-{label.parent}")
         if label.id in records.volumes or label.id in records.snapshots:
             yield _orphan("wrong_pool", records, pool_id, found, f"{text} has a row that lies on no pool", removal=None)
+        elif label.kind is Kind.IMAGE:
+            text = f"{name} was kept for clones of image {label.parent}, and no row knows it: nothing is lost with it"
+            yield _orphan("unknown_image", records, pool_id, found, text, Repair.REMOVE)
         elif label.kind is Kind.ROOT:
             text += " is the root disk of an instance that is not known; clone it to keep its content as a volume"
             yield _orphan("unknown_root", records, pool_id, found, text)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from brickyard.core import errors
 from brickyard.db import hosts, overviews
 from brickyard.db.database import Row
+from brickyard.flows import image_cache
 from brickyard.service import hosts as host_cases
 from brickyard.service import new_pools, pool_devices, reports, services
 from brickyard.service.new_pools import NewPool
@@ -70,7 +71,17 @@ def update(site: Site, name_or_id: str, *, enabled: bool, disabled_reason: str |
 def delete(site: Site, caller: Caller, name_or_id: str) -> None:
     """Forget an empty pool. A directory and a volume group that was taken over stay; what we made of devices is taken
     apart. The claims decide, in the transaction that removes the row: a create that comes later finds no pool to
-    claim, and one that came first is named in the refusal."""
+    claim, and one that came first is named in the refusal. Images that are only kept for clones go with it."""
+    with site.db.begin() as tx:
+        row = hosts.require_pool(tx, name_or_id)
+        removable = row.options is not None or row.why_down == reports.NO_LONGER_CONFIGURED
+        held = overviews.held(tx, row.id) if removable else {}
+        evicting = (
+            image_cache.empty(site.world, tx, row.id, caller.request_id) if held.keys() <= image_cache.HELD else []
+        )
+    for flow_id in evicting:
+        site.waker.wake(flow_id)
+        pool_devices.outcome(site, flow_id)
     with site.db.begin() as tx:
         row = hosts.require_pool(tx, name_or_id)
         if row.options is None and row.why_down != reports.NO_LONGER_CONFIGURED:

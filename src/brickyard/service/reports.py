@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from brickyard.core import clock, pools, sizes
+from brickyard.core import clock, image_cache, pools, sizes
 from brickyard.core.fullness import Stage
 from brickyard.db import backup_services, hosts, messages
 from brickyard.db.database import Database, Tx
@@ -196,5 +196,6 @@ def capabilities(backend: verbs.BackendReport) -> dict[str, Any]:
         "reserved_percentage": int(backend.options.get("reserved_percentage", 0)),
         "max_over_subscription_ratio": str(backend.options.get("max_over_subscription_ratio", 1.0)),
         "QoS_support": False,
+        **image_cache.reported(backend.options, answers),
         **dict(backend.options.get("extra_capabilities", {})),
     }

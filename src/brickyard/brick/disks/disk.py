@@ -29,6 +29,7 @@ TYPES = {
     Kind.VOLUME: uuid.UUID("6e8f7795-0574-476d-8eb0-7e98a58a3a9a"),
     Kind.SNAPSHOT: uuid.UUID("b26ff595-f061-446e-b0a8-a90cd81211e9"),
     Kind.ROOT: uuid.UUID("ac956ffa-b210-47c3-90b1-4dc0e6536354"),
+    Kind.IMAGE: uuid.UUID("6a34bf2e-0136-4f91-b974-a1e5f0e21fec"),
 }
 KINDS = {type: kind for kind, type in TYPES.items()}
 OURS = (LABELS, SPARE, ARRIVING, LEAVING, *KINDS)
