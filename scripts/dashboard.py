@@ -38,6 +38,9 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ("Thin pools: data and metadata", "timeseries", "percent", 8, {"{{pool}} data": "brickyard_pool_data_percent", "{{pool}} metadata": "brickyard_pool_metadata_percent"}),
         ("Stage of thin pools", "timeseries", "none", 8, {"{{pool}}": "brickyard_pool_stage"}),
         ("Backends", "timeseries", "none", 8, {"{{backend}} up": "brickyard_backend_up", "{{backend}} takes volumes": "brickyard_backend_enabled"}),
+        ("Images kept: hits and misses", "timeseries", "ops", 12, {"{{pool}} hits": "rate(brickyard_image_cache_hits_total[1h])", "{{pool}} misses": "rate(brickyard_image_cache_misses_total[1h])"}),
+        ("Images kept", "timeseries", "gbytes", 6, {"{{pool}}": "brickyard_image_cache_gib"}),
+        ("Number of images kept", "timeseries", "none", 6, {"{{pool}}": "brickyard_image_cache_images"}),
     )),
     ("Resources", (
         ("Volumes", "timeseries", "none", 6, {"{{status}}": "sum by (status) (brickyard_volumes)"}),

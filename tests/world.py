@@ -18,6 +18,7 @@ from brickyard.core import pools, settings
 from brickyard.db import database
 from brickyard.db import hosts as hosts_rows
 from brickyard.flows import catalogue, conductor, places, world
+from brickyard.glance import Glance
 from brickyard.hypervisor import machine, memory
 from brickyard.nodes import directory, keeping, local
 from brickyard.nodes.verbs import Node
@@ -80,6 +81,7 @@ def make(
     elsewhere: Collection[str] = (),
     exports: bool = False,
     backend_options: Mapping[str, Any] | None = None,
+    glance: Glance | None = None,
     **service: Any,
 ) -> site.Site:
     """A site with a backend for each of `drivers` (name → driver) on each host; the conductor is not started.
@@ -104,7 +106,7 @@ def make(
     own = {name: one for name, one in nodes.items() if name not in elsewhere}
     others = Elsewhere({name: one for name, one in nodes.items() if name in elsewhere})
     known = directory.Directory(own, others, functools.partial(hosts_rows.refuse_lost, db))
-    everything = world.World(db, known, book, options, images)
+    everything = world.World(db, known, book, options, images, glance)
     hands = conductor.Conductor(db, everything, catalogue.FLOWS)
     return site.Site(everything, hands, _policy())
 

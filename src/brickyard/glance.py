@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from brickyard import glance_servers
 from brickyard.core import errors, settings
 
+LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 1024 * 1024
+PAUSE_S, PAUSE_MAX_S = 1.0, 30.0  # before an image is fetched or sent again
 PAGE = 2  # of images with a name: one, or too many
 # What every image has; all else are properties.
 KNOWN = frozenset({
@@ -129,11 +133,17 @@ class Glance:
         _only(answer, 204, 404)
 
     def store(self, id: str, path: Path, *, protected: bool) -> None:
-        """Make a file the data of an image that was created before. Repeated, it finds what it did."""
+        """Make a file the data of an image that was created before. Repeated, it finds what it did. What breaks off is
+        sent again, as often as connections are tried, where the service takes it again."""
+        self._repeating(lambda: self._store(id, path, protected))
+
+    def _store(self, id: str, path: Path, protected: bool) -> None:
         with self._own_client() as client:
             answer = _asked(client, "GET", f"v2/images/{id}")
             _only(answer, 200)
-            if _image(answer).status != "active":
+            if (status := _image(answer).status) not in ("active", "queued"):
+                raise errors.BrickError(f"The image service stopped while it took image {id}, which is {status} now.")
+            if status == "queued":
                 headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
                 answer = _asked(client, "PUT", f"v2/images/{id}/file", content=_pieces(path), headers=headers)
                 if answer.status_code != 204:
@@ -142,7 +152,16 @@ class Glance:
                 self._protect(client, id, True)
 
     def fetch(self, image: Image, path: Path, max_bytes: int) -> None:
-        """Write the data of an image to a new file, durably, and make sure that it is what the service says."""
+        """Write the data of an image to a new file, durably, and make sure that it is what the service says. What
+        breaks off is fetched again, as often as connections are tried."""
+
+        def fetch() -> None:
+            path.unlink(missing_ok=True)
+            self._fetch(image, path, max_bytes)
+
+        self._repeating(fetch)
+
+    def _fetch(self, image: Image, path: Path, max_bytes: int) -> None:
         if image.size_bytes > max_bytes:
             raise errors.Invalid(
                 f"Image {image.id} has {image.size_bytes} bytes, and this service takes at most {max_bytes}.",
@@ -175,6 +194,18 @@ class Glance:
                 f"The data of image {image.id} is not what was uploaded: its checksum differs; upload it again."
             )
 
+    def _repeating(self, work: Callable[[], None]) -> None:
+        """Do it again when the service has not answered, after a pause that grows."""
+        for left in range(self._settings.retries, -1, -1):
+            try:
+                return work()
+            except errors.ImageServiceUnavailable as error:
+                if not left:
+                    raise
+                pause_s = min(PAUSE_S * 2 ** (self._settings.retries - left), PAUSE_MAX_S)
+                LOG.warning("%s; it is tried again in %s s", error.message, pause_s)
+                threading.Event().wait(pause_s)
+
     def _protect(self, client: Any, id: str, protected: bool) -> None:
         headers = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
         body = msgspec.json.encode([{"op": "replace", "path": "/protected", "value": protected}])
@@ -186,9 +217,10 @@ class Glance:
     def _client(self, who: Who) -> Iterator[Any]:
         import httpx  # which costs a start a quarter of a second
 
-        base = self._settings.servers[0] if self._settings.servers else self._of_catalog(who.catalog)
+        bases = self._settings.servers or (self._of_catalog(who.catalog),)
+        base = bases[0]
         headers = {"X-Auth-Token": who.token} if who.token else {}
-        transport = httpx.HTTPTransport(verify=self._trust(), retries=self._settings.retries)
+        transport = glance_servers.in_turn(bases, self._trust(), self._settings.retries)
         timeout = self._settings.timeout_s
         with httpx.Client(
             base_url=f"{base.rstrip('/')}/", headers=headers, transport=transport, timeout=timeout

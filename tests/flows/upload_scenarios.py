@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
+import uuid
 from typing import Any
 
+from tests import imaging
 from tests.flows.backup_scenarios import in_use
+from tests.flows.move_scenarios import rest
 from tests.flows.scenarios import ME, Scenario, volume
 
-from brickyard.db import images
+from brickyard import glance
+from brickyard.core import settings
+from brickyard.db import flows, images
+from brickyard.flows import forget_image
 from brickyard.service import audit, uploads
 from brickyard.service.site import Site
 
@@ -51,4 +57,31 @@ def as_before(site: Site, facts: Facts) -> None:
     assert audit.look(site) == []
 
 
-SCENARIOS = (Scenario("upload_image", in_use, upload, uploaded, not_uploaded),)
+def with_image_service(site: Site) -> Facts:
+    """One that has no such image any more, which is fine."""
+    images = glance.Glance(settings.Glance(servers=(imaging.gone().url,), retries=0), {"auth_type": "none"})
+    object.__setattr__(site.world, "glance", images)
+    return {"image": str(uuid.uuid4())}
+
+
+def forget(site: Site, facts: Facts) -> None:
+    with site.db.begin() as tx:
+        forget_image.queue(tx, facts["image"], project_id="project", request_id="req-1")
+    rest(site)
+
+
+def forgotten(site: Site, facts: Facts) -> None:
+    assert ("DELETE", f"/v2/images/{facts['image']}") in imaging.gone().seen
+    with site.db.read() as tx:
+        assert [row.status for row in flows.of_resource(tx, facts["image"])] == ["done"]
+
+
+def not_forgotten(site: Site, facts: Facts) -> None:
+    with site.db.read() as tx:
+        assert [row.status for row in flows.of_resource(tx, facts["image"])] == ["failed"]
+
+
+SCENARIOS = (
+    Scenario("upload_image", in_use, upload, uploaded, not_uploaded),
+    Scenario("forget_image", with_image_service, forget, forgotten, not_forgotten),
+)

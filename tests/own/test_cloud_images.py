@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from collections.abc import Callable, Iterator
-from http import server
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.imaging import Fake, sends
+from tests.own.conftest import Client
 
+import world
 from brickyard import glance
 from brickyard.core import errors, settings
+from brickyard.db import flows
 
 CONTENT = b"all of it" * 1000
 ID = "3c9f6f26-6d4f-4a31-9f0e-64a1f7a1a0c1"
-
-
-class Fake:
-    """It does with each request what `does` says."""
-
-    def __init__(self) -> None:
-        self.does: Callable[[server.BaseHTTPRequestHandler], None]
-        fake = self
-
-        class Handler(server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                fake.does(self)
-
-            do_PUT = do_GET
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
 def fake() -> Iterator[Fake]:
     made = Fake()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @pytest.fixture
@@ -58,19 +41,6 @@ def image(**more: Any) -> glance.Image:
         "hash_algorithm": "sha512", "hash_value": hashlib.sha512(CONTENT).hexdigest(), "properties": {},
     }  # fmt: skip
     return glance.Image(**{**facts, **more})
-
-
-def sends(content: bytes, said: int | None = None, status: int = 200) -> Callable[[Any], None]:
-    """Send `content`, and say before that it is `said` bytes; None: until the connection ends."""
-
-    def does(handler: Any) -> None:
-        handler.send_response(status)
-        if said is not None:
-            handler.send_header("Content-Length", str(said))
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return does
 
 
 def test_what_comes_as_promised_is_taken(fake: Fake, service: glance.Glance, tmp_path: Path) -> None:
@@ -133,3 +103,87 @@ def test_the_endpoint_is_that_of_the_interface_and_region(tmp_path: Path, fake: 
         made.find(glance.Who("token", catalog), "name")
     with pytest.raises(errors.ImageServiceUnavailable, match="glance_api_servers"):
         glance.Glance(settings.Glance(region="c"), {"auth_type": "none"}).find(glance.Who("token", catalog), "name")
+
+
+@pytest.mark.parametrize("away", ["refuses", "breaks off", "says so"])
+def test_of_several_servers_the_next_one_is_asked(fake: Fake, tmp_path: Path, away: str) -> None:
+    first = Fake()
+    first.does = sends(b"", 0, 503) if away == "says so" else lambda handler: handler.connection.close()
+    if away == "refuses":
+        first.close()
+    servers = (f"{first.url}/one", f"{fake.url}/two")
+    made = glance.Glance(settings.Glance(servers=servers, retries=0), {"auth_type": "none"})
+    fake.does = sends(CONTENT, len(CONTENT))
+    made.fetch(image(), tmp_path / "image", 10**6)
+    assert (tmp_path / "image").read_bytes() == CONTENT
+    assert fake.seen == [("GET", f"/two/v2/images/{ID}/file")]
+    assert first.seen == ([] if away == "refuses" else [("GET", f"/one/v2/images/{ID}/file")])
+    if away != "refuses":
+        first.close()
+
+
+def test_what_breaks_off_is_fetched_again(fake: Fake, tmp_path: Path) -> None:
+    made = glance.Glance(settings.Glance(servers=(fake.url,), retries=1), {"auth_type": "none"})
+
+    def does(handler: Any) -> None:
+        sends(CONTENT if len(fake.seen) > 1 else CONTENT[:-5], len(CONTENT))(handler)
+
+    fake.does = does
+    made.fetch(image(), tmp_path / "image", 10**6)
+    assert (tmp_path / "image").read_bytes() == CONTENT
+    assert len(fake.seen) == 2
+
+
+@pytest.mark.parametrize("then", ["queued", "saving", "active"])
+def test_what_breaks_off_is_sent_again_where_it_is_taken(fake: Fake, tmp_path: Path, then: str) -> None:
+    """What an image is after a service died while it took the data, the service says."""
+    (tmp_path / "file").write_bytes(CONTENT)
+    made = glance.Glance(settings.Glance(servers=(fake.url,), retries=1), {"auth_type": "none"})
+    status, came = ["queued"], list[bytes]()
+
+    def does(handler: Any) -> None:
+        if handler.command == "GET":
+            shown = json.dumps({"id": ID, "status": status[0]}).encode()
+            return sends(shown, len(shown))(handler)
+        came.append(handler.rfile.read(int(handler.headers["Content-Length"])))
+        if len(came) == 1:
+            status[0] = then
+            return None  # and the connection ends
+        return sends(b"", 0, 204)(handler)
+
+    fake.does = does
+    if then == "saving":
+        with pytest.raises(errors.BrickError, match="which is saving now"):
+            made.store(ID, tmp_path / "file", protected=False)
+    else:
+        made.store(ID, tmp_path / "file", protected=False)
+    assert came == [CONTENT] * (2 if then == "queued" else 1)
+
+
+def test_an_image_whose_request_goes_no_further_is_deleted(fake: Fake, tmp_path: Path) -> None:
+    """The request stops after the image was made; what it had promised before is kept, and it is told."""
+    images = glance.Glance(settings.Glance(servers=(fake.url,), retries=0), {"auth_type": "none"})
+    with world.running(tmp_path, glance=images) as (site, http):
+        api = Client(site, http)
+        volume = api.a_volume()
+        deleted = threading.Event()
+
+        def does(handler: Any) -> None:
+            if handler.command == "DELETE":
+                deleted.set()
+                return sends(b"", 0, 404 if len(fake.seen) > 2 else 204)(handler)
+            with site.db.begin() as tx:  # much later
+                [due] = flows.open_named(tx, ["forget_image"])
+                tx.execute(flows.flows.update().values(not_before="2000"))
+            assert due.params["image_id"] in handler.rfile.read(int(handler.headers["Content-Length"])).decode()
+            assert deleted.wait(60)
+            return sends(b"{}", 2, 201)(handler)
+
+        fake.does = does
+        body = {"os-volume_upload_image": {"image_name": "up", "disk_format": "qcow2"}}
+        headers = {"OpenStack-API-Version": "volume 3.60"}
+        said = api.json("POST", f"/v3/volumes/{volume['id']}/action", body, 409, headers=headers)
+        assert "took too long" in said["conflictingRequest"]["message"]
+        assert api.json("GET", f"/v3/volumes/{volume['id']}", headers=headers)["volume"]["status"] == "available"
+        with site.db.read() as tx:
+            assert flows.open_named(tx, ["upload_image"]) == []

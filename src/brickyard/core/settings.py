@@ -142,7 +142,7 @@ class Compute:
 class Glance:
     """How the image service is reached: at `servers`, or else where the catalog says."""
 
-    servers: tuple[str, ...] = ()  # the first is used
+    servers: tuple[str, ...] = ()  # in turn, when one does not answer
     interface: str = "public"
     region: str | None = None  # None: the first one
     ca_file: str | None = None

@@ -28,9 +28,17 @@ APPEND = sa.insert(flow_log)
 
 
 def insert(
-    tx: Tx, *, id: str, name: str, params: dict[str, Any], project_id: str, resource_id: str, request_id: str | None
+    tx: Tx,
+    *,
+    id: str,
+    name: str,
+    params: dict[str, Any],
+    project_id: str,
+    resource_id: str,
+    request_id: str | None,
+    in_s: float = 0,
 ) -> None:
-    """Queue a flow; it runs once the transaction is committed."""
+    """Queue a flow; it runs once the transaction is committed, and `in_s` seconds have passed."""
     now = clock.stamp()
     row = {
         "id": id,
@@ -40,10 +48,16 @@ def insert(
         "project_id": project_id,
         "resource_id": resource_id,
         "request_id": request_id,
-        "not_before": now,
+        "not_before": clock.stamp(in_s),
         "created_at": now,
     }
     tx.execute(INSERT, row)
+
+
+def withdraw(tx: Tx, id: str) -> bool:
+    """Remove a flow that nobody has begun; False when somebody has."""
+    new = sa.and_(flows.c.id == id, flows.c.epoch == 0)
+    return tx.execute(sa.delete(flows).where(new)).rowcount == 1
 
 
 def claim(tx: Tx, id: str, owner: str, lease_s: float) -> Row | None:

@@ -22,7 +22,7 @@ from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import images, store
 from brickyard.db.database import Tx
-from brickyard.flows import engine, image_files, image_store, own_snapshot
+from brickyard.flows import engine, forget_image, image_files, image_store, own_snapshot
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
@@ -63,9 +63,15 @@ def params(
 
 
 def unmake(run: Run) -> None:
-    """The request has made it, so that its id can be answered."""
-    if not run.params["own"]:
-        image_files.of(run).delete(run.params["image_id"])
+    """The request has made it, so that its id can be answered. An image service that is away does not keep the volume
+    waiting: it is asked later."""
+    if run.params["own"] or run.world.glance is None:
+        return
+    try:
+        run.world.glance.delete(run.params["image_id"])
+    except errors.ImageServiceUnavailable:
+        with run.world.db.begin() as tx:
+            forget_image.queue(tx, run.params["image_id"], project_id=run.project_id, request_id=run.request_id)
 
 
 def write(run: Run) -> None:

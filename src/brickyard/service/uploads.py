@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +12,15 @@ from brickyard import glance
 from brickyard.brick import images as inspection
 from brickyard.core import errors, sizes, states
 from brickyard.core.states import V
-from brickyard.db import images, store, types, volumes
+from brickyard.db import flows, images, store, types, volumes
 from brickyard.db.database import Row, Tx
-from brickyard.flows import upload_image
+from brickyard.flows import forget_image, upload_image
 from brickyard.service import abilities, work
 from brickyard.service.images import SAVING
 from brickyard.service.site import Caller, Site
 from brickyard.service.volumes import require
 
+FORGET_S = 600  # after which an image is deleted that was made for a request, which did not go on with it
 VISIBILITIES = ("private", "public")
 # What is known of an image itself, and not a property that images of its volumes have, too.
 ITS_OWN = frozenset({
@@ -55,21 +57,30 @@ def upload(site: Site, caller: Caller, id: str, new: NewUpload) -> Begun:
         return _begin(site, caller, id, new, image_id)
     with site.db.read() as tx:  # nothing is made for what is refused
         row = _allowed(site, caller, tx, id, new)
-    site.world.glance.create(
-        glance.Who(caller.token, caller.catalog),
-        {
-            **properties(row.image_metadata),
-            "id": image_id,
-            "name": new.image_name,
-            "disk_format": new.disk_format,
-            "container_format": new.container_format,
-            "visibility": new.visibility,
-        },
-    )
+    with site.db.begin() as tx:  # should nobody be there any more to go on with it
+        forget = forget_image.queue(
+            tx, image_id, project_id=caller.project_id, request_id=caller.request_id, in_s=FORGET_S
+        )
     try:
-        return _begin(site, caller, id, new, image_id)
+        site.world.glance.create(
+            glance.Who(caller.token, caller.catalog),
+            {
+                **properties(row.image_metadata),
+                "id": image_id,
+                "name": new.image_name,
+                "disk_format": new.disk_format,
+                "container_format": new.container_format,
+                "visibility": new.visibility,
+            },
+        )
+        return _begin(site, caller, id, new, image_id, forget)
+    except errors.ImageServiceUnavailable:
+        raise  # nobody knows whether it was made
     except BaseException:
-        site.world.glance.delete(image_id)
+        with contextlib.suppress(errors.ImageServiceUnavailable):
+            site.world.glance.delete(image_id)
+            with site.db.begin() as tx:
+                flows.withdraw(tx, forget)
         raise
 
 
@@ -84,9 +95,11 @@ def _allowed(site: Site, caller: Caller, tx: Tx, id: str, new: NewUpload) -> Row
     return row
 
 
-def _begin(site: Site, caller: Caller, id: str, new: NewUpload, image_id: str) -> Begun:
+def _begin(site: Site, caller: Caller, id: str, new: NewUpload, image_id: str, forget: str | None = None) -> Begun:
     own = site.world.glance is None
     with site.db.begin() as tx:
+        if forget is not None and not flows.withdraw(tx, forget):
+            raise errors.Conflict(f"Image {image_id} took too long to be made, and is deleted: repeat the request.")
         store.hold(tx, "volume", id)
         row = _allowed(site, caller, tx, id, new)
         if own:
