@@ -146,6 +146,8 @@ class Glance:
             if status == "queued":
                 headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
                 answer = _asked(client, "PUT", f"v2/images/{id}/file", content=_pieces(path), headers=headers)
+                if answer.status_code == 401:
+                    _only(answer, 204)
                 if answer.status_code != 204:
                     raise errors.BrickError(f"The image service does not take the data of image {id}: {_said(answer)}")
             if protected:
@@ -214,7 +216,8 @@ class Glance:
     # reaching it ------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _client(self, who: Who) -> Iterator[Any]:
+    def _client(self, who: Who, refused: Callable[[], object] = lambda: None) -> Iterator[Any]:
+        """`refused` is called when the token is not believed: it has expired under way, or was revoked."""
         import httpx  # which costs a start a quarter of a second
 
         bases = self._settings.servers or (self._of_catalog(who.catalog),)
@@ -222,8 +225,9 @@ class Glance:
         headers = {"X-Auth-Token": who.token} if who.token else {}
         transport = glance_servers.in_turn(bases, self._trust(), self._settings.retries)
         timeout = self._settings.timeout_s
+        hooks = {"response": [lambda answer: answer.status_code == 401 and refused()]}
         with httpx.Client(
-            base_url=f"{base.rstrip('/')}/", headers=headers, transport=transport, timeout=timeout
+            base_url=f"{base.rstrip('/')}/", headers=headers, transport=transport, timeout=timeout, event_hooks=hooks
         ) as made:
             yield made
 
@@ -245,7 +249,7 @@ class Glance:
                 f"Logging in for the image service fails: {error}; see [keystone_authtoken]."
             ) from error
         catalog = msgspec.json.encode([_service(self._settings, base)]).decode() if base else None
-        with self._client(Who(token, catalog)) as client:
+        with self._client(Who(token, catalog), refused=session.invalidate) as client:
             yield client
 
     def _logged_in(self) -> Any:
