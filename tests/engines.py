@@ -1,8 +1,8 @@
 """The databases that tests run on: SQLite, or a PostgreSQL or MariaDB that is started for them and stopped after.
 
 BRICKYARD_TEST_DATABASE=postgresql|mariadb chooses. Such a server lies in a directory of its own, under a user of its
-own where we are root, is reached over a socket in that directory only, and does without what makes it survive a power
-cut. It ends with this process.
+own where we are root, and is reached over a socket in that directory only. It ends with this process. All of them do
+without what makes them survive a power cut; a service that tests start as a process has it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import functools
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -33,7 +34,9 @@ STOP_S = 120
 def empty(directory: Path) -> database.Database:
     """An empty database with our tables. One at a time, where it is a server."""
     if KIND == "sqlite":
-        return emptied(database.Database(database.sqlite_url(directory / "brickyard.db")))
+        db = database.Database(database.sqlite_url(directory / "brickyard.db"))
+        sa.event.listen(db.engine, "connect", _hurry)
+        return emptied(db)
     return emptied(database.Database(url(KIND)))
 
 
@@ -49,6 +52,10 @@ def emptied(db: database.Database) -> database.Database:
         file.with_name(file.name + part).unlink(missing_ok=True)
     file.write_bytes(_empty_sqlite())
     return db
+
+
+def _hurry(connection: sqlite3.Connection, record: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def forget_all(tx: database.Tx) -> None:

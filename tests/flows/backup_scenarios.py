@@ -211,9 +211,9 @@ def not_taken_over(site: Site, facts: Facts) -> None:
 
 
 SCENARIOS = (
-    Scenario("create_backup", with_volume, make(), made(), not_made()),
+    Scenario("create_backup", with_volume, make(), made(), not_made(), everywhere=False),
     Scenario("create_backup", with_full, make(incremental=True), made(), not_made()),
-    Scenario("create_backup", with_snapshot, make(snapshot_id="snapshot"), made(), not_made()),
+    Scenario("create_backup", with_snapshot, make(snapshot_id="snapshot"), made(), not_made(), everywhere=False),
     Scenario("create_backup", in_use, make(force=True), made("in-use"), not_made("in-use")),
     Scenario("restore_backup", with_backup, restore, restored, not_restored),
     Scenario("create_volume", with_backup, restore_new, restored, not_restored_new),

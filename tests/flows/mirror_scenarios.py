@@ -113,7 +113,7 @@ def not_moved(site: Site, facts: Facts) -> None:
 
 SCENARIOS = (
     Scenario("mirror_volume", near, migrate, moved, not_moved),
-    Scenario("mirror_volume", near_typed, retype, moved, not_moved),
-    Scenario("mirror_volume", far(HERE), migrate, moved, not_moved, hosts=(HERE, THERE)),
+    Scenario("mirror_volume", near_typed, retype, moved, not_moved, everywhere=False),
+    Scenario("mirror_volume", far(HERE), migrate, moved, not_moved, hosts=(HERE, THERE), everywhere=False),
     Scenario("mirror_volume", far(THERE), migrate, moved, not_moved, hosts=(HERE, THERE)),
 )

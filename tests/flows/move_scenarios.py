@@ -97,6 +97,6 @@ def left_behind(site: Site, facts: Facts) -> None:
 
 SCENARIOS = (
     Scenario("move_volume", two_backends, migrate, moved, not_moved),
-    Scenario("move_volume", two_types, retype, moved, not_moved),
+    Scenario("move_volume", two_types, retype, moved, not_moved, everywhere=False),
     Scenario("remove_copy", two_backends, move_and_remove, moved, left_behind),
 )

@@ -59,6 +59,7 @@ class Scenario:
     done: Callable[[Site, dict[str, Any]], None]
     failed: Callable[[Site, dict[str, Any]], None]
     hosts: tuple[str, ...] = ("h1",)  # guests run on the first one; several export to each other
+    everywhere: bool = True  # broken at each of its steps; a variant of a flow that is need not be
 
 
 IMAGE = "5b3a8bd8-6d0e-4bd9-a1c8-e3bb44d8b9f1"
