@@ -20,6 +20,7 @@ from brickyard.core.bricks import Did, Kind, Label, name_of
 from .company import CompanyContract
 from .content import MIB, SIZE, fill, holds, snapshot_of, volume
 from .deaths import DeathContract, needs
+from .restoring import RestoringContract
 
 
 class Told:
@@ -34,7 +35,7 @@ class Told:
         self.totals.add(total)
 
 
-class DriverContract(DeathContract, CompanyContract):
+class DriverContract(DeathContract, CompanyContract, RestoringContract):
     side_by_side = False  # a brick grows only into what is free behind it
 
     def make(self, pool: Path) -> Any:

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from tests import engines
 
-from brickyard.core import errors
+from brickyard.core import clock, errors
 from brickyard.db import alone, claims, database, flows, hosts, migrate, schema, store
 from brickyard.db.database import Database
 from brickyard.service import lost_hosts
@@ -158,6 +158,19 @@ def test_a_lock_that_went_with_its_server_is_taken_again_or_given_up(
         taken = _until_conflict(other, lost)
         assert taken != lost.is_set(), "either it has the lock again, or it knows that it has not"
     other.close()
+
+
+def test_who_ends_while_its_server_is_away_ends_quietly(
+    db: Database, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(alone, "LOOK_S", 0.05)
+    server, deadline = engines.server(kind), clock.monotonic() + 60
+    with alone.Alone(db, lost=lambda: None):
+        server.stop(signal.SIGKILL)
+        while "does not answer" not in caplog.text and clock.monotonic() < deadline:
+            threading.Event().wait(0.05)
+    server.start()
+    assert "does not answer" in caplog.text
 
 
 def _until_conflict(other: Database, lost: threading.Event) -> bool:

@@ -50,7 +50,8 @@ class Alone:
         if self._thread.is_alive():
             self._thread.join()
         if self._connection is not None:
-            with contextlib.suppress(sa.exc.DBAPIError):  # before the server has noticed that the connection is closed
+            # before the server has noticed that the connection is closed; it may be gone already, with the lock
+            with contextlib.suppress(sa.exc.DBAPIError, sa.exc.ResourceClosedError):
                 self._connection.exec_driver_sql(UNLOCK[self.db.dialect])
             let_go(self._connection)
 
