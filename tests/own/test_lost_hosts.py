@@ -16,6 +16,7 @@ from tests.flows import soundness
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import world
 from brickyard.api import app
+from brickyard.core import image_cache
 from brickyard.core.bricks import Kind, Label
 from brickyard.db import hosts, schema
 from brickyard.hypervisor import memory
@@ -368,3 +369,29 @@ def test_a_host_that_is_open_is_looked_at_again_and_nothing_there_is_touched(two
     assert [guest.status for guest in node.guests()] == ["running"]
     assert differences(two)[f"volume-{STRANGE}"]["kind"] == "unknown_brick"
     assert soundness.rows(two.site, schema.lost_bricks) == []
+
+
+def test_what_a_pool_kept_of_images_goes_with_the_data_of_its_host(tmp_path: Path, client: Any) -> None:
+    minds = {"h1": memory.Memory(), "h2": memory.Memory()}
+    site = world.make(
+        tmp_path, {"raw": "raw"}, None, minds, elsewhere={"h2"}, backend_options={image_cache.OPTIONS[0]: True}
+    )
+    site.waker.start()
+    api = client(site, falcon.testing.TestClient(app.create_app(site)))
+    for path in ("/v1/pools/h1@raw", "/v1/hosts/h1"):
+        api.json("PATCH", path, {"enabled": False})
+    image = api.json("POST", "/v1/images", {"name": "d", "kind": "disk", "format": "raw"}, 201)
+    api.upload(image["id"], "disk", b"disk" * 1024)
+    for _ in range(2):
+        api.a_volume(imageRef=image["id"])
+    assert (claimed(api)[0], len(soundness.rows(site, schema.cached_images))) == (3, 1)
+    lose(api, data_lost=True, confirm="h2")
+    assert (claimed(api)[0], soundness.rows(site, schema.cached_images)) == (0, [])
+    sound(site)
+    come_back(api)
+    found = api.json("GET", "/v1/audit")["differences"]
+    assert {one["name"].partition("-")[0] for one in found} == {"volume", "_image"}
+    assert {one["kind"] for one in found} == {"lost_brick"}
+    assert api.a_volume(imageRef=image["id"])["status"] == "available"
+    site.waker.stop()
+    site.db.close()
