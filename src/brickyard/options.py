@@ -271,6 +271,7 @@ GROUP = (
     ("devices", "Absolute paths with commas between them; LVM looks at no other device. Default: where the group was found."),
     ("raid1", "true: what is made is mirrored on two devices. Default: false."),
     ("lvm_type", "default, or thin, which means the driver lvm-thin."),
+    ("wipe_rate_mib", "At most so many MiB per second are written to wipe volumes, and disks that are drained. Default: no limit."),
 )
 DISKS = (
     ("devices", "Disks, as absolute paths with commas between them, that `brickyard pool create` prepared for this driver. Needed."),
@@ -281,7 +282,7 @@ DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
     "raw": (PATH, ("preallocate", "true: a volume takes its whole size at once. Default: false, sparse files.")),
     "qcow2": (PATH, ("preallocation", "off, metadata, falloc or full. Default: off."), ("cluster_size", "A power of two from 512 to 2M. Default: 64k.")),
     "vdi": (PATH,),
-    "lvm": (*GROUP, ("wipe_rate_mib", "At most so many MiB per second are written to wipe. Default: no limit.")),
+    "lvm": GROUP,
     "lvm-thin": (
         *GROUP,
         ("thin_pool", "Name of the thin pool. Default: <volume_group>-pool."),

@@ -12,6 +12,7 @@ from tests.agents.test_calls import Asked, Bench, label
 from tests.contract import loops
 
 from brickyard.brick import devices
+from brickyard.core import clock
 from brickyard.core.bricks import Did
 from brickyard.nodes import verbs
 
@@ -62,6 +63,20 @@ def test_what_has_moved_is_wiped_once_and_its_receipts_are_told_again(bench: Ben
     assert node.remove_device(POOL, old)["devices"] == new
     assert devices.inspect(old).found == ()
     assert node.delete_brick(POOL, brick.name) is Did.CHANGED
+
+
+def test_what_has_moved_is_wiped_no_quicker_than_the_pool_allows(bench: Bench, disks: list[str]) -> None:
+    """The rate is an option of the pool, which the API may have been given as a number."""
+    node, brick, rate_mib = bench.node, label(), 4
+    node.create_brick(POOL, brick, SIZE)
+    [old] = [disk for disk in disks if len(devices.partitions(disk)) > 1]
+    node.remove_backend(POOL)
+    given = {"driver": "partition", "devices": ",".join(disks), "wipe_rate_mib": rate_mib}
+    assert node.add_backend(POOL, given).up
+    node.drain_device(POOL, old)
+    began = clock.monotonic()
+    [receipt] = node.wipe_moved(POOL, old)
+    assert clock.monotonic() - began > receipt.size_bytes / MIB / rate_mib / 2
 
 
 def test_a_drain_that_is_undone_keeps_nothing_of_what_had_moved(bench: Bench, disks: list[str]) -> None:

@@ -22,6 +22,7 @@ VG = {
 PV = {
     "pv_name": "/dev/vdb", "pv_uuid": "p-1", "pv_size": "1073741824", "pv_used": "8388608", "pv_free": "1065353216",
     "pv_missing": "", "pv_allocatable": "allocatable",
+    "pv_tags": "", "pe_start": "1048576",
 }  # fmt: skip
 LV = {
     "lv_name": "volume-1", "lv_uuid": "l-1", "lv_size": "8388608", "lv_tags": "brickyard.making,other",
@@ -41,6 +42,7 @@ def test_advisories_around_a_report_do_not_matter(before: str, after: str) -> No
     output = f"{before}\n{report(vg=[VG], pv=[PV], lv=[LV])}\n{after}"
     group = reports.build(command.parse(output), "vg")
     assert (group.uuid, group.free_bytes, group.devices[0].path) == ("u-1", 1065353216, "/dev/vdb")
+    assert (group.devices[0].begin, group.devices[0].left) == (1048576, None)
 
 
 def test_an_advisory_with_braces_and_a_second_report_do_not_matter() -> None:

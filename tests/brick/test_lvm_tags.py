@@ -68,3 +68,11 @@ def test_what_nobody_encoded_is_not_decoded(text: str) -> None:
 
 def test_tags_are_changed_in_one_command() -> None:
     assert tags.changes(["a", "b"], ["c"]) == ["--deltag", "c", "--addtag", "a", "--addtag", "b"]
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [([], None), (["other"], None), (["brickyard.left=8"], 8), (["brickyard.left=x", "brickyard.left=8"], 0)],
+)
+def test_up_to_where_a_device_is_erased_is_the_least_that_is_told(found: list[str], left: int | None) -> None:
+    assert tags.left_of(found) == left

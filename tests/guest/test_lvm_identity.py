@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.contract.content import MIB, fill, holds, snapshot_of, volume
+from tests.contract.deaths import Death, Hook
 
-from brickyard.brick import shell
+from brickyard.brick import faults, shell
 from brickyard.brick.guard import Guard
-from brickyard.brick.lvm import command, groups
+from brickyard.brick.lvm import command, groups, tags
 from brickyard.brick.lvm.growing import Limits
 from brickyard.brick.lvm.thick import ThickDriver
 from brickyard.brick.lvm.thin import ThinDriver
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label
 
+from .crashing import leaks
 from .lvm import loop, lvm, mapped, run
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
@@ -382,7 +386,7 @@ def test_a_device_is_added_drained_and_removed_under_what_is_open(take: Take, th
     uuid_ = groups.create("ours", [one], thin=thin)
     driver, label = (Guard(ThinDriver("ours", "ours-pool"), "thin") if thin else thick()), volume()
     driver.create(label, SIZE)
-    fill(driver, label.name, 4)
+    fill(driver, label.name, 3)
     assert groups.extend("ours", two, uuid=uuid_) is Did.CHANGED
     assert groups.extend("ours", two) is Did.ALREADY
     with pytest.raises(errors.BrickError, match="drain it first"):
@@ -391,9 +395,19 @@ def test_a_device_is_added_drained_and_removed_under_what_is_open(take: Take, th
     assert groups.drain("ours", one, lambda *done: seen.append(done)) is Did.CHANGED
     assert groups.drain("ours", one) is Did.ALREADY
     assert seen and seen[-1][0] == seen[-1][1]
+    assert leaks(one), "the blocks moved, and what they held stayed where it was"
+    with pytest.raises(errors.BrickError, match="not erased: drain it first"):
+        groups.remove_device("ours", one)
+    with faults.installed(Hook(random.randint(3, 40), Death)), pytest.raises(Death):
+        groups.erase_left("ours", one)
+    seen.clear()
+    assert groups.erase_left("ours", one, lambda *done: seen.append(done)) is Did.CHANGED
+    assert groups.erase_left("ours", one) is Did.ALREADY
+    assert seen[-1][0] == seen[-1][1]
+    assert not leaks(one)
     assert groups.remove_device("ours", one) is Did.CHANGED
     assert groups.remove_device("ours", one) is Did.ALREADY
-    assert holds(driver, label.name, 4)
+    assert holds(driver, label.name, 3)
     with pytest.raises(errors.BrickError, match="delete them first"):
         groups.destroy("ours")
     with pytest.raises(errors.BrickError, match="last device"):
@@ -402,6 +416,30 @@ def test_a_device_is_added_drained_and_removed_under_what_is_open(take: Take, th
     assert groups.destroy("ours", [one, two]) is Did.CHANGED
     assert groups.destroy("ours", [one, two]) is Did.ALREADY
     assert run("wipefs", one) == run("wipefs", two) == ""
+
+
+def test_a_device_that_something_was_moved_from_is_not_taken_for_clean(take: Take) -> None:
+    """Not even when the drain is undone, and new volumes may lie there again."""
+    one, two = take(2)
+    groups.create("ours", [one, two], clean=True)
+    driver, label = thick(), volume()
+    driver.create(label, SIZE)
+    fill(driver, label.name, 3)
+    [where] = {one, two} & set(
+        re.findall(r"/dev/\w+", lvm(f"{one},{two}", "lvs", "--noheadings", "-o", "devices", "ours"))
+    )
+    assert groups.drain("ours", where) is Did.CHANGED
+    assert groups.refill("ours", where) is Did.CHANGED
+    assert groups.erase_left("ours", where) is Did.ALREADY, "bricks may lie there"
+    assert leaks(where)
+    assert lvm(f"{one},{two}", "vgs", "--noheadings", "-o", "vg_tags", "ours") == tags.GROUP
+    driver.delete(label.name)
+    with pytest.raises(errors.BrickError, match="drain it first"):
+        groups.remove_device("ours", where)
+    assert groups.drain("ours", where) is Did.CHANGED
+    assert groups.erase_left("ours", where) is Did.CHANGED
+    assert groups.remove_device("ours", where) is Did.CHANGED
+    assert not leaks(where)
 
 
 def test_a_group_is_made_of_free_devices_only(take: Take) -> None:

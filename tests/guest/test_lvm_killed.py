@@ -145,7 +145,15 @@ def open_after_boot(driver: Guard, label: Label, other: Label) -> None:
     assert os.path.exists(driver.open(label.name).path)
 
 
-# What no command tells the kernel is not here: a thick volume is closed before `lvremove`, which then only writes.
+def delete_after_boot(driver: Guard, label: Label, other: Label) -> None:
+    """The pool sleeps, so that `lvremove` activates it, tells it, and deactivates it again."""
+    driver.delete(label.name)
+    assert driver.find(label.name) is None
+
+
+AFTER_BOOT = (open_after_boot, delete_after_boot)
+# What no command tells the kernel is not here: a thick volume is closed before `lvremove`, which then only writes, and
+# whatever makes something in a thin pool wakes it first.
 CASES = [
     ("lvm", create, "lvcreate"),
     ("lvm", create, "lvchange"),
@@ -162,6 +170,7 @@ CASES = [
     ("lvm-thin", delete, "lvchange"),
     ("lvm-thin", delete, "lvremove"),
     ("lvm-thin", open_after_boot, "lvchange"),
+    ("lvm-thin", delete_after_boot, "lvremove"),
 ]
 
 
@@ -187,7 +196,7 @@ def test_lvm_killed_at_any_moment_leaves_what_a_repeat_mends(
         label, other = volume(), volume()
         driver.create(label, SIZE)
         fill(driver, label.name, 7)
-        if act is open_after_boot:
+        if act in AFTER_BOOT:
             run("lvm", "vgchange", "-an", "ours")
             driver = brick.load(kind, {"volume_group": "ours"})  # which has not seen the pool at work
         wrapped.setenv("KILLED_COMMAND", command)
@@ -202,10 +211,10 @@ def test_lvm_killed_at_any_moment_leaves_what_a_repeat_mends(
         wrapped.delenv("KILLED_COMMAND")
         print(f"{act.__name__}, {command}, moment {moment}: {stopped()}", flush=True)
         act(driver, label, other)
-        if act is open_after_boot:
+        if act in AFTER_BOOT:
             driver.check()  # which every start of a service does
         assert stopped() == []
-        if act is not delete:
+        if act not in (delete, delete_after_boot):
             assert holds(driver, label.name, 7)
         for one in (label, other, snapshot_of(label, other)):
             driver.delete(one.name)

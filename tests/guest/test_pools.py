@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -263,29 +262,6 @@ def test_a_device_that_is_not_empty_is_refused_until_its_serial_is_repeated(
     assert set(groups()) == {"brickyard-fast"}
     service.ask("DELETE", "/v1/pools/h1@fast", status=204)
     assert (signatures(one), signatures(two)) == ("", "")
-
-
-def test_a_volume_group_of_others_is_taken_over_and_left_as_it_was(
-    service: Service, disks: Callable[[int], list[str]]
-) -> None:
-    one, two = disks(2)
-    id = str(uuid.uuid4())
-    run("lvm", "vgcreate", "-q", "cinder-volumes", one)
-    run("lvm", "lvcreate", "-q", "-L", "800M", "-T", "cinder-volumes/cinder-volumes-pool")
-    run("lvm", "lvcreate", "-q", "-V", "100M", "-T", "cinder-volumes/cinder-volumes-pool", "-n", f"volume-{id}")
-    body = {"host": "h1", "name": "old", "driver": "lvm-thin", "volume_group": "cinder-volumes"}
-    assert (
-        "there are: cinder-volumes"
-        in service.refused("POST", "/v1/pools", {**body, "volume_group": "nothing"}, status=400)["message"]
-    )
-    assert "cinder-volumes-pool" in service.refused("POST", "/v1/pools", {**body, "thin_pool": "x"}, 400)["message"]
-    assert service.ask("POST", "/v1/pools", body, 201)["volume_group"] == "cinder-volumes"
-    assert "h1@old" in service.refused("POST", "/v1/pools", {**body, "name": "second"})["message"]
-    service.ask("POST", "/v1/pools", body, 200)
-    service.ask("DELETE", "/v1/pools/h1@old", status=204)
-    assert "cinder-volumes" in groups()
-    assert f"volume-{id}" in run("lvm", "lvs", "--noheadings", "-o", "lv_name", "cinder-volumes")
-    assert signatures(two) == ""
 
 
 def test_of_two_administrators_who_want_one_device_one_wins(

@@ -143,7 +143,8 @@ def drain_device(
 
 def wipe_moved(driver: str, options: Mapping[str, str], device: str, progress: Progress | None = None) -> list[Receipt]:
     """Wipe what a drain has copied away from a device; the receipts of that. They are told again by every call until
-    the device is refilled or removed, so keep them before. Empty where it is the storage that moves its blocks."""
+    the device is refilled or removed, so keep them before. A device of a volume group is erased as a whole, once it is
+    empty, and has none."""
     return _kind(driver).wipe_moved(options, device, progress)
 
 
@@ -220,6 +221,9 @@ class Groups:
             raise
 
     def wipe_moved(self, options: Mapping[str, str], device: str, progress: Progress | None) -> list[Receipt]:
+        """The whole device, and not volume by volume: there are no receipts."""
+        group, uuid = options["volume_group"], options["volume_group_uuid"]
+        groups.erase_left(group, device, progress, uuid=uuid, rate_bytes_s=registry.wipe_rate(options))
         return []
 
     def refill(self, options: Mapping[str, str], device: str) -> Did:

@@ -179,6 +179,7 @@ def _lvm_thin(options: Options) -> Driver:
     group, uuid = options.text("volume_group", USUAL_GROUP), options.text("volume_group_uuid", "")
     pool = options.text("thin_pool", f"{group}-pool")
     devices, raid1 = options.paths("devices"), options.flag("raid1", False)
+    _wipe_rate(options)  # which is for a disk that leaves the group, and not for volumes
     make_pool = options.flag("make_thin_pool", False)
     usual = Limits()
     limits = Limits(

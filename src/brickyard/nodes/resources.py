@@ -101,4 +101,5 @@ def _owned(owners: Owners) -> dict[str, str]:
 
 
 def _texts(options: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value for name, value in options.items() if isinstance(value, str)}
+    """As a driver takes them: the API may have been given a number."""
+    return {name: str(value) for name, value in options.items() if isinstance(value, (str, int))}

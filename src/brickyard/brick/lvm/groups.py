@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from brickyard.brick import wipe
 from brickyard.brick.driver import Progress
 from brickyard.brick.lvm import reports, tags
 from brickyard.brick.lvm.command import Lvm
@@ -223,8 +225,49 @@ def drain(name: str, device: str, progress: Progress | None = None, *, uuid: str
             raise errors.NoSpace(
                 f"{device} holds {one.used_bytes} bytes and the other devices of {name} have {room} free: add a device"
             )
+        with queue.turn():  # the blocks move, and what they held stays where it was
+            if tags.CLEAN in group.tags:
+                lvm.change("vgchange", "--deltag", tags.CLEAN, name)
+            _note_left(lvm, one, 0)
         lvm.change("pvmove", "-i", "1", one.path, timeout_s=DRAIN_S, watch=_percent(one.used_bytes, progress))
     return Did.CHANGED
+
+
+def erase_left(
+    name: str,
+    device: str,
+    progress: Progress | None = None,
+    *,
+    uuid: str | None = None,
+    rate_bytes_s: int | None = None,
+) -> Did:
+    """Erase a drained device, if anything was moved away from it: all of it, since nobody knows what lay where. It goes
+    on where a former call died. Nothing is done while something lies there, or may come to lie there."""
+    lvm, group = _group(name, uuid)
+    one = _device(group, device)
+    if one is None or one.left is None or one.used_bytes or one.allocatable:
+        return lvm.kept()
+    noted, queue = one, Queue(group.uuid)
+
+    def note(offset: int | None) -> None:
+        nonlocal noted
+        with queue.turn():
+            _note_left(lvm, noted, offset)
+        noted = replace(noted, left=offset)
+
+    begin, start = one.begin, max(one.begin, one.left)
+    end = begin + one.size_bytes
+    wipe.erase(one.path, end, begin=begin, start=start, note=note, progress=progress, rate_bytes_s=rate_bytes_s)
+    note(None)
+    return Did.CHANGED
+
+
+def _note_left(lvm: Lvm, one: Device, left: int | None) -> None:
+    """Write down up to where a device is erased. The group's turn is held."""
+    if one.left != left:
+        old = [] if one.left is None else [f"{tags.LEFT}{one.left}"]
+        new = [] if left is None else [f"{tags.LEFT}{left}"]
+        lvm.change("pvchange", *tags.changes(new, old), one.path)
 
 
 def refill(name: str, device: str, *, uuid: str | None = None) -> Did:
@@ -257,6 +300,8 @@ def remove_device(name: str, device: str, *, uuid: str | None = None) -> Did:
         return _forget([device])
     if one.used_bytes:
         raise errors.BrickError(f"{device} still holds {one.used_bytes} bytes of {name}: drain it first")
+    if one.left is not None:
+        raise errors.BrickError(f"what was moved away from {device} is not erased: drain it first")
     if len(group.devices) == 1:
         raise errors.BrickError(f"{device} is the last device of {name}: destroy the pool instead")
     with Queue(group.uuid).turn():

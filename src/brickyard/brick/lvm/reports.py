@@ -16,7 +16,7 @@ from brickyard.brick.lvm.tags import Tags
 from brickyard.core import clock, errors
 
 VG = "vg_name,vg_uuid,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_tags"
-PV = "pv_name,pv_uuid,pv_size,pv_used,pv_free,pv_missing,pv_allocatable"
+PV = "pv_name,pv_uuid,pv_size,pv_used,pv_free,pv_missing,pv_allocatable,pv_tags,pe_start"
 LV = (
     "lv_name,lv_uuid,lv_size,lv_tags,lv_attr,lv_layout,lv_active,lv_health_status,pool_lv,origin,data_percent,"
     "metadata_percent,lv_metadata_size,lv_kernel_major,lv_kernel_minor"
@@ -61,6 +61,8 @@ class Device:
     free_bytes: int
     missing: bool
     allocatable: bool
+    begin: int  # where on the disk its size begins, in bytes
+    left: int | None  # what was moved away may be read behind so many bytes; None if nothing was
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def _device(row: Row) -> Device:
         free_bytes=int(row["pv_free"] or 0),
         missing=bool(row["pv_missing"]),
         allocatable=bool(row["pv_allocatable"]),
+        begin=int(row["pe_start"] or 0),
+        left=tags.left_of(_listed(row["pv_tags"])),
     )
 
 

@@ -9,6 +9,8 @@
     brickyard.wiping=<bytes>      deleted; so many bytes of it are wiped, and it is never opened again
     brickyard.wiped=<text>        wiped wholly, and what there is to say of it
 
+And of a physical volume: brickyard.left=<bytes>, while what was moved away from it is erased only up to there.
+
 LVM takes letters, digits and _ + . - / = ! : & # in a tag. Everything else is written as # and two hexadecimal digits
 per byte of UTF-8. The form never changes without the old one still being read; unknown tags are left alone.
 """
@@ -26,6 +28,7 @@ PREFIX = "brickyard."
 GROUP = f"{PREFIX}group"  # on a volume group: made by us
 CLEAN = f"{PREFIX}clean"  # on a volume group: what is free in it reads as zeros
 RAID1 = f"{PREFIX}raid1"  # on a volume group: made to be mirrored
+LEFT = f"{PREFIX}left="
 PLAIN = re.compile(r"[A-Za-z0-9_+.:/=-]")
 ENCODED = re.compile(r"#([0-9a-f]{2})")
 CHARACTERS_MAX = 900  # LVM allows 1024 for a tag
@@ -101,6 +104,12 @@ def read(tags: Iterable[str]) -> Tags:
         wiping_bytes=_number(fields.get("wiping")),
         wiped=fields.get("wiped"),
     )
+
+
+def left_of(tags: Iterable[str]) -> int | None:
+    """Up to where a physical volume is erased from which something was moved away; None if nothing was."""
+    found = [text.removeprefix(LEFT) for text in tags if text.startswith(LEFT)]
+    return min(_number(text) or 0 for text in found) if found else None
 
 
 def _label(fields: dict[str, str]) -> Label | None:
