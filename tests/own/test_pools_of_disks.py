@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root"),
 ]
 GIB = 1024**3
+BLOCK = b"what a guest wrote " * 4096
 
 
 @pytest.fixture
@@ -77,6 +78,38 @@ def test_a_pool_of_partitions_is_made_used_and_given_back(api, disks):
     api.json("DELETE", "/v1/pools/h1@disks", status=204)
     assert [devices.inspect(path).found for path in disks] == [(), (), ()]
     api.json("GET", "/v1/pools/h1@disks", status=404)
+
+
+def test_a_volume_moves_from_a_partition_to_files_and_back(api, disks):
+    pool, node = a_pool(api, disks[:1]), api.site.world.nodes["h1"]
+    volume = api.a_volume(1, volume_type=a_type(api, "disks"))
+    name = f"volume-{volume['id']}"
+    with open(node.open_brick("disks", name).path, "r+b") as disk:
+        disk.seek(GIB - len(BLOCK))
+        disk.write(BLOCK)
+    node.close_brick("disks", name)
+    a_type(api, "raw")
+    for kind in ("raw", "disks"):
+        body = {"os-retype": {"new_type": kind, "migration_policy": "on-demand"}}
+        api.json("POST", f"/v3/volumes/{volume['id']}/action", body, 202)
+        for _ in range(2):  # the move, and then the removal of the old copy
+            for flow in api.json("GET", "/v1/flows")["flows"]:
+                assert api.site.waker.wait(flow["id"], 60) == "done"
+        shown = api.json("GET", f"/v3/volumes/{volume['id']}")["volume"]
+        assert (shown["status"], shown["os-vol-host-attr:host"]) == ("available", f"h1@{kind}#{kind}")
+        assert [len(node.bricks(one)) for one in ("raw", "disks")] == [kind == "raw", kind == "disks"]
+        with open(node.open_brick(kind, name).path, "rb") as disk:
+            disk.seek(-len(BLOCK), os.SEEK_END)
+            assert (disk.tell(), disk.read() == BLOCK) == (GIB - len(BLOCK), True), kind
+        node.close_brick(kind, name)
+    assert len(api.json("GET", "/v1/receipts", params={"pool": pool["name"]})["receipts"]) == 1
+
+
+def a_type(api, backend: str) -> str:
+    specs = {"volume_backend_name": backend}
+    return api.json("POST", "/v3/types", {"volume_type": {"name": backend, "extra_specs": specs}})["volume_type"][
+        "name"
+    ]
 
 
 def moved(api, volume, holder: str) -> None:

@@ -304,7 +304,7 @@ class FileDriver:
             self._enlarge(path, name, size_bytes)
 
     def _convert(self, source: str, format: str, size_bytes: int, progress: Progress | None, path: str) -> None:
-        if format == self._format.name == "raw":
+        if format == self._format.name == "raw" and os.path.isfile(source):  # of a device nobody knows where holes are
             self._copy(source, size_bytes, progress, "", path)
         else:
             self._make(size_bytes, None, path)

@@ -76,7 +76,7 @@ def check_import(path: str, format: str, size_bytes: int) -> ImageFacts:
 def convert_into(source: str, format: str, target: str, target_format: str, progress: Progress | None) -> None:
     """Copy the content of an image into `target`, an image that exists, is at least as large and reads as zeros."""
     options = ["-n", "--target-is-zero", "-f", format, "-O", target_format]
-    _convert([], [*options, source, target], os.path.getsize(source), progress)
+    _convert([], [*options, source, target], _size(source), progress)
 
 
 def convert_out(
@@ -132,10 +132,16 @@ def _detect(path: str) -> tuple[str, FileInspector | None]:
     return name, inspector
 
 
+def _size(path: str) -> int:
+    """Of a file or of a block device."""
+    with open(path, "rb", buffering=0) as file:
+        return file.seek(0, os.SEEK_END)
+
+
 def _virtual_size(path: str, detected: tuple[str, FileInspector | None]) -> int:
     name, inspector = detected
     if inspector is None:
-        return os.path.getsize(path)
+        return _size(path)
     with _understood(name):
         return int(inspector.virtual_size)
 

@@ -24,7 +24,8 @@ from brickyard.service import types as type_service
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
-FILES = ("raw", "qcow2", "vdi")  # drivers whose bricks another one can take as images
+# Drivers whose bricks another one can take as images, of the very size that was asked for.
+MOVABLE = ("raw", "qcow2", "vdi", "lvm", "lvm-thin", "partition")
 COPIED = "is the source of a volume or snapshot that is being created; move it when that one is available"
 
 
@@ -49,6 +50,12 @@ def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
             raise errors.Invalid(f"Pool {target.name} does not serve type {row.volume_type}.", field="host")
         if use is None:
             abilities.require(tx, target.id, "imports", field="host")
+        if group := _common_group(hosts.find_pool(tx, row.pool_id), target):
+            raise errors.Invalid(
+                f"Pools {row.host} and {target.name} are in one volume group, {group}, which has each name once: move "
+                f"volume {id} to another one.",
+                field="host",
+            )
         if target.id in claims.pools_of(tx, id):
             raise errors.InvalidState(f"An older copy of volume {id} is still being removed from {target.name}.")
         _begin(site, caller, tx, row, use, "migrate", {"pinned": [target.name]})
@@ -187,10 +194,10 @@ def _check_movable(tx: Tx, row: Row, use: Use | None) -> None:
             f"Volume {row.id} has {len(own)} snapshots, which cannot be moved; delete them first."
         )
     pool = hosts.find_pool(tx, row.pool_id)
-    if pool is None or (use is None and pool.driver not in FILES):
+    if pool is None or (use is None and pool.driver not in MOVABLE):
         raise errors.Invalid(
-            f"Volume {row.id} lies on {row.host}, and only what lies in files ({', '.join(FILES)}) can be moved while "
-            "no instance has it."
+            f"Volume {row.id} lies on {row.host}, and only what lies on {', '.join(MOVABLE)} can be moved while no "
+            "instance has it."
         )
     abilities.check_thawed(tx, row.pool_id)
 
@@ -215,11 +222,24 @@ def _check_type(site: Site, caller: Caller, tx: Tx, row: Row, type_: Row) -> Non
 def _targets(tx: Tx, row: Row, views: Sequence[PoolView], specs: dict[str, Any]) -> list[str]:
     """The pools of the volume's host that serve a type and have nothing of the volume."""
     here, taken = pools.parse(row.host).host, set(claims.pools_of(tx, row.id))
+    pool = hosts.find_pool(tx, row.pool_id)
     return [
         view.name
         for view in views
-        if view.host == here and view.id not in taken and view.up and scheduler_stats.serves(view, specs)
+        if view.host == here
+        and view.id not in taken
+        and view.up
+        and scheduler_stats.serves(view, specs)
+        and not _common_group(pool, hosts.find_pool(tx, view.id))
     ]
+
+
+def _common_group(one: Row | None, other: Row | None) -> str:
+    """The volume group that two pools of a host are both in, or nothing."""
+    if one is None or other is None or one.host != other.host:
+        return ""
+    first, second = (str((pool.place or {}).get("volume_group") or "") for pool in (one, other))
+    return first if first == second else ""
 
 
 def _begin(
