@@ -43,6 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     late = [] if THOROUGH else [item for item in ours if _is_thorough(item)]
     kept = [item for item in ours if item not in late]
     items[:] = kept + [item for item in items if not _is_ours(item)]
+    if THOROUGH:  # at every point of a verb it takes as long as it takes
+        for item in kept:
+            item.add_marker(pytest.mark.timeout(0))
     if late:
         config.hook.pytest_deselected(items=late)
 
