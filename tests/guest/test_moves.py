@@ -50,7 +50,12 @@ def test_a_volume_moves_between_volume_groups_and_files(tmp_path: Path, disks: C
     service.start()
     try:
         until(lambda: all(pool["up"] for pool in service.pools().values()) and len(service.pools()) == 4, "all are up")
-        id = service.a_volume(1, "thick")
+        for backend in ("thin", "other", "files"):
+            service.ask("PATCH", f"/v1/pools/h1@{backend}", {"enabled": False})
+        id = service.ask("POST", "/v3/volumes", {"volume": {"size": 1}}, 202)["volume"]["id"]
+        until(lambda: service.ask("GET", f"/v3/volumes/{id}")["volume"]["status"] == "available", "it is made")
+        for backend in ("thin", "other", "files"):
+            service.ask("PATCH", f"/v1/pools/h1@{backend}", {"enabled": True})
         run("lvm", "lvchange", "-ay", "-K", f"one/volume-{id}")
         with open(f"/dev/one/volume-{id}", "r+b") as device:
             device.seek(GIB - len(BLOCK))

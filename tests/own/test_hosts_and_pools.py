@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 
+from brickyard.daemons import backends
 from brickyard.db import hosts
 from brickyard.service import reports
 
@@ -55,6 +56,24 @@ def test_a_pool_is_made_used_and_removed(api, tmp_path):
     api.json("DELETE", "/v1/pools/h1@fast", status=204)
     api.json("GET", "/v1/pools/h1@fast", status=404)
     assert (tmp_path / "fast").is_dir()
+
+
+def test_a_pool_whose_options_were_told_as_text_may_be_asked_for_again(api, tmp_path):
+    """As the command line sends them: they are kept as what they mean."""
+    node = api.site.world.nodes["h1"]
+    node.make = backends.Maker(tmp_path, "nova", node.backends)
+    options = {"max_over_subscription_ratio": "3", "reserved_percentage": "5", "extra_capabilities": '{"ssd": "yes"}'}
+    new = {"host": "h1", "name": "x", "driver": "qcow2", "path": str(tmp_path / "x")}
+    made = api.json("POST", "/v1/pools", {**new, "options": {**options, "cluster_size": "64k"}}, 201)
+    assert (
+        api.json("POST", "/v1/pools", {**new, "options": {**options, "cluster_size": "64k"}}, 200)["id"] == made["id"]
+    )
+    assert (
+        api.json("POST", "/v1/pools", {**new, "options": {"max_over_subscription_ratio": 3.0}}, 200)["id"] == made["id"]
+    )
+    for name, value in (("max_over_subscription_ratio", "4"), ("cluster_size", "2M"), ("extra_capabilities", "{}")):
+        error = api.fault("POST", "/v1/pools", {**new, "options": {**options, name: value}}, 409)
+        assert f"exists with another {name};" in error["message"]
 
 
 def test_a_deleted_pool_does_not_come_back_with_a_report_that_was_under_way(api, tmp_path):

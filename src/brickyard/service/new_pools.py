@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -59,6 +60,18 @@ class NewPool:
         """As the node and the database keep it; what follows from devices or a volume group is not in it."""
         named = {name: getattr(self, name) for name in NAMED}
         return {**self.options, **{name: value for name, value in named.items() if value is not None}}
+
+    def differing(self, options: Mapping[str, Any]) -> list[str]:
+        """Names of what the options of a backend that exists say otherwise; "3" says what 3.0 says."""
+        return sorted(name for name, value in self.given().items() if _meant(options.get(name)) != _meant(value))
+
+
+def _meant(value: Any) -> Any:
+    """What a text stands for, where it is a number, a truth or JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def check(new: NewPool) -> None:

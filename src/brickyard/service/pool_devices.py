@@ -113,7 +113,7 @@ def _check_same(before: Row, new: NewPool, disks: Sequence[verbs.Disk]) -> None:
     if before.options is None:
         raise errors.Conflict(f"Backend {before.name} is in the configuration of its host; choose another name.")
     place = before.place or {}
-    differing = [name for name, value in new.given().items() if before.options.get(name) != value]
+    differing = new.differing(before.options)
     if new.volume_group is not None and (place.get("volume_group") != new.volume_group or before.options.get("made")):
         differing.append("volume_group")
     if new.thin_pool is not None and place.get("thin_pool", new.thin_pool) != new.thin_pool:

@@ -47,7 +47,7 @@ def create(site: Site, caller: Caller, new: NewPool) -> tuple[Row, bool]:
             report = node.add_backend(new.name, new.given())
         if report.options.get("path", new.path) != new.path or report.driver != new.driver:
             raise errors.Conflict(f"Host {host.name} serves another backend {new.name} already; choose another name.")
-        report = dataclasses.replace(report, from_api=True, options={**report.options, **new.given()})
+        report = dataclasses.replace(report, from_api=True, options={**new.given(), **report.options})
         with site.db.begin() as tx:
             id = reports.record_backend(tx, host.name, host.id, report)
             hosts.update_backend(tx, id, enabled=True, disabled_reason=None)
@@ -116,8 +116,7 @@ def _same(site: Site, before: Row, new: NewPool) -> Row:
     """The pool of a backend that exists, if it is the one that is asked for."""
     if before.options is None:
         raise errors.Conflict(f"Backend {before.name} is in the configuration of its host; choose another name.")
-    given = new.given()
-    differing = sorted(name for name, value in given.items() if before.options.get(name) != value)
+    differing = new.differing(before.options)
     if before.driver != new.driver or differing:
         raise errors.Conflict(
             f"Backend {before.name} exists with another {' and '.join(differing) or 'driver'}; choose another name."
