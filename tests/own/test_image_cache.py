@@ -94,14 +94,20 @@ def rows(api: Client) -> list[Any]:
 
 def at_rest(api: Client) -> None:
     """Nothing is done any more, and the world is as it should be."""
+    done(api)
+    soundness.check(api.site)
+    assert audit.look(api.site) == []
+
+
+def done(api: Client) -> None:
+    """Nothing is done any more."""
     deadline = clock.monotonic() + 60
     while clock.monotonic() < deadline:
         with api.site.db.read() as tx:
             if not flows.list_(tx, open_only=True, limit=1):
-                break
+                return
         threading.Event().wait(0.05)
-    soundness.check(api.site)
-    assert audit.look(api.site) == []
+    raise AssertionError("the flows do not come to rest")
 
 
 def counted(api: Client) -> tuple[int, ...]:
@@ -200,6 +206,17 @@ def test_without_enough_of_it_the_request_is_refused_and_nothing_goes(keeping: C
     at_rest(keeping)
 
 
+@pytest.mark.parametrize(("since", "status"), [("2020", "available"), ("2999", "error")])
+def test_what_could_not_be_removed_is_tried_again_after_a_while(keeping: Client, since: str, status: str) -> None:
+    room(keeping, 2)
+    made(keeping, an_image(keeping, "one"))
+    with keeping.site.db.begin() as tx:
+        tx.execute(sa.update(schema.cached_images).values(status="error_deleting", updated_at=since))
+    id = keeping.json("POST", "/v3/volumes", {"volume": {"size": 1}}, 202, headers=V3)["volume"]["id"]
+    assert settled(keeping, "volume", id)["status"] == status
+    at_rest(keeping)
+
+
 def test_a_pool_without_room_for_it_keeps_nothing(keeping: Client) -> None:
     room(keeping, 1)
     made(keeping, an_image(keeping, "one"))
@@ -244,6 +261,8 @@ def test_what_no_row_knows_is_removed_by_an_audit(keeping: Client) -> None:
     assert {(one["kind"], one["repair"]) for one in found} == {
         ("unknown_image", "remove"), ("claim_without_owner", "release"),
     }  # fmt: skip
+    done(keeping)
+    keeping.json("POST", "/v1/audit", {"grace_s": 0})  # of what is about the same id, one repair at a time is begun
     at_rest(keeping)
     assert keeping.site.world.nodes["h1"].find_brick("raw", name_of(Kind.IMAGE, row.id)) is None
 

@@ -76,7 +76,8 @@ def count(tx: Tx, pool_id: str, *, hit: bool) -> None:
 
 def freeable_gib(tx: Tx) -> dict[str, int]:
     """By pool, what is claimed for images that nobody uses now, or that go already."""
-    going = sa.or_(cached.c.status == C.DELETING, sa.and_(cached.c.status == C.AVAILABLE, UNUSED))
+    idle = sa.and_(cached.c.status.in_((C.AVAILABLE, C.ERROR_DELETING)), UNUSED)
+    going = sa.or_(cached.c.status == C.DELETING, idle)
     statement = sa.select(cached.c.pool_id, sa.func.sum(cached.c.size_gib)).where(going).group_by(cached.c.pool_id)
     return {pool_id: int(gib) for pool_id, gib in tx.execute(statement)}
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from brickyard import glance
-from brickyard.core import errors, fullness, image_cache, placement, pools, ranking, sizes
+from brickyard.core import clock, errors, fullness, image_cache, placement, pools, ranking, sizes
 from brickyard.core.bricks import NOBODY, Kind, Label, name_of
 from brickyard.core.states import C
 from brickyard.db import cached_images, claims, flows, hosts, images, store
@@ -32,6 +32,7 @@ from brickyard.nodes import verbs
 
 LOG = logging.getLogger(__name__)
 WAIT_S = 1.0
+AGAIN_S = 60.0  # after which what could not be removed is tried again
 HELD = {"cached images"}  # as overviews.held calls them
 CACHE, EVICT = "cache_image", "evict_image"  # the flows that make one, and remove it
 
@@ -186,13 +187,20 @@ def make_room(run: Run, tx: Tx, needs_gib: Mapping[str, int]) -> None:
         room_gib = places.limit_gib(pool) - pool.claimed_gib + going_gib
         waits = waits or going_gib > 0
         for row in kept:
-            if room_gib < gib and row.status == C.AVAILABLE and not row.used:
+            if room_gib < gib and _may_go(row):
                 chosen.append(row.id)
                 room_gib += row.size_gib
         if room_gib < gib:
             return
     if chosen or waits:
         raise Later(WAIT_S, lambda tx: _evict_all(run.world, tx, chosen, run.request_id))
+
+
+def _may_go(row: Row) -> bool:
+    """Whether it can be removed now; what could not be is tried again later, and not by the same who waits for it."""
+    if row.status == C.ERROR_DELETING:
+        return (row.updated_at or "") < clock.stamp(-AGAIN_S)
+    return row.status == C.AVAILABLE and not row.used
 
 
 def empty(world: World, tx: Tx, pool_id: str, request_id: str | None) -> list[str]:
