@@ -25,7 +25,7 @@ CAPABILITIES = ({"storage_protocol": "local", "multiattach": False}, {"storage_p
 FAST = {"volume_backend_name": "fast"}
 SLOW = {"volume_backend_name": "slow"}
 Decision = Callable[[inventory.Inventory, int], object]
-GOALS_MS = {1_000: 1.0, 10_000: 3.0}
+GOALS_MS = {1_000: 1.0, 10_000: 3.0, 100_000: 25.0}
 
 
 def pool(host: str, zone: str, number: int, dice: random.Random, fullness: float) -> placement.PoolView:

@@ -74,6 +74,11 @@ class Rabbit:
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    @property
     def management_url(self) -> str:
         return f"http://{USER}:{quoted()}@127.0.0.1:{self.http}"
 

@@ -343,7 +343,7 @@ def test_reports_of_a_lost_host_do_not_count(two: Any) -> None:
     with pytest.raises(Exception, match="declared lost"):
         reports.record(two.site.db, report)
     with two.site.db.begin() as tx:
-        assert not hosts.touch(tx, "h2")
+        assert hosts.touch(tx, ["h2"]) == (set(), set())
     assert two.json("GET", "/v1/hosts/h2")["heartbeat_at"] is None
 
 

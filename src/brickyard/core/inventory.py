@@ -158,6 +158,28 @@ class Inventory:
                 for entry in site.entries.values():
                     self._move(entry, bisect_out=False)
 
+    def update(self, host: HostView) -> bool:
+        """A host is like this now, with its pools; it may be a new one. False where that takes a new inventory: it has
+        moved, or a pool of it is gone."""
+        with self.lock:
+            site = self.sites.get(host.name)
+            if site is None:
+                self._add(host, {})
+                for entry in self.sites[host.name].entries.values():
+                    self._move(entry, bisect_out=False)
+                bisect.insort(self.by_memory, (-host.memory_mib_free, host.name))
+                return True
+            if site.host.labels != host.labels:
+                return False
+            if not site.entries.keys() <= {pool.name for pool in host.pools}:
+                return False
+            self.replace_host(host)
+            for pool in host.pools:
+                known = site.entries.get(pool.name)
+                if known is None or known.pool != pool:
+                    self.replace(pool)
+            return True
+
     def _site(self, name: str) -> Site:
         if name not in self.sites:
             raise errors.NotFound(f"Host {name} is not in the inventory; it needs a refresh.")

@@ -24,20 +24,20 @@ SMALL_GROUP_SITES = 64  # up to here sorting the pools of a group is cheaper tha
 Offer = tuple[int, float, Entry]  # distance from the instance, cost, pool
 
 
-def rank_pools(inventory: Inventory, ask: Ask, limit: int = LIMIT) -> Ranking:
-    """The best pools for one volume."""
+def rank_pools(inventory: Inventory, ask: Ask, limit: int = LIMIT, *, explained: bool = True) -> Ranking:
+    """The best pools for one volume; with a word on each pool where there is none, if that is wanted."""
     with inventory.lock:
         walk = Selection(inventory, ask, ask.near).walk()
         best = itertools.islice(walk, limit)
         found = tuple(Candidate(entry.site.host, (entry.pool,), -cost) for cost, _, entry in best)
-        return Ranking(found, () if found else explain(inventory, ask))
+        return Ranking(found, explain(inventory, ask) if explained and not found else ())
 
 
-def rank_hosts(inventory: Inventory, boot: Boot, limit: int = LIMIT) -> Ranking:
-    """The best hosts for an instance, each with a pool for every new volume."""
+def rank_hosts(inventory: Inventory, boot: Boot, limit: int = LIMIT, *, explained: bool = True) -> Ranking:
+    """The best hosts for an instance, each with a pool for every new volume; `explained` as above."""
     with inventory.lock:
         found = tuple(itertools.islice(search(inventory, boot), limit))
-        return Ranking(found, () if found else explain(inventory, boot))
+        return Ranking(found, explain(inventory, boot) if explained and not found else ())
 
 
 def search(inventory: Inventory, boot: Boot) -> Iterator[Candidate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -38,6 +38,9 @@ POOLS = sa.select(
     pools.join(backends, backends.c.id == pools.c.backend_id)
     .join(hosts, hosts.c.id == backends.c.host_id)
     .outerjoin(storages, storages.c.id == pools.c.storage_id)
+)
+POOLS_OF = POOLS.where(~backends.c.deleted, hosts.c.name.in_(sa.bindparam("names", expanding=True))).order_by(
+    pools.c.name
 )
 POOL = POOLS.where(sa.or_(pools.c.name == sa.bindparam("this"), pools.c.id == sa.bindparam("this")))
 
@@ -75,36 +78,43 @@ def record_host(
 def record_backend(tx: Tx, *, name: str, host_id: str, **values: Any) -> int:
     """Insert or update a row of volume_backends; its id. One that was deleted and comes back is the same row again."""
     now = clock.stamp()
-    id = tx.scalar(sa.select(backends.c.id).where(backends.c.name == name))
-    if id is None:
+    row = tx.execute(sa.select(backends).where(backends.c.name == name)).one_or_none()
+    if row is None:
         done = tx.execute(sa.insert(backends).values(name=name, host_id=host_id, created_at=now, **values))
         return int(done.inserted_primary_key[0])  # type: ignore[index]
-    tx.execute(
-        sa.update(backends)
-        .where(backends.c.id == id)
-        .values(host_id=host_id, updated_at=now, deleted=False, deleted_at=None, **values)
-    )
-    return int(id)
+    values |= {"host_id": host_id, "deleted": False, "deleted_at": None}
+    if not _is_so(row, values):
+        tx.execute(sa.update(backends).where(backends.c.id == row.id).values(updated_at=now, **values))
+    return int(row.id)
 
 
 def record_pool(tx: Tx, *, name: str, backend_id: int, **values: Any) -> str:
     """Insert or update a pool; its id. What is claimed of it is not the report's to say."""
     now = clock.stamp()
-    id = tx.scalar(sa.select(pools.c.id).where(pools.c.name == name))
-    if id is None:
+    row = tx.execute(sa.select(pools).where(pools.c.name == name)).one_or_none()
+    if row is None:
         id = str(uuid.uuid4())
         tx.execute(sa.insert(pools).values(id=id, name=name, backend_id=backend_id, created_at=now, **values))
         return id
-    tx.execute(sa.update(pools).where(pools.c.id == id).values(backend_id=backend_id, updated_at=now, **values))
-    return str(id)
+    values |= {"backend_id": backend_id}
+    if not _is_so(row, values):
+        tx.execute(sa.update(pools).where(pools.c.id == row.id).values(updated_at=now, **values))
+    return str(row.id)
+
+
+def _is_so(row: Row, values: Mapping[str, Any]) -> bool:
+    """Whether the row says so already: most reports say nothing new, and then nothing is written."""
+    return all(row._mapping[name] == value for name, value in values.items())
 
 
 def record_storage(tx: Tx, id: str, limit_gib: int) -> None:
     """Insert or update what pools lie on together."""
     now = clock.stamp()
-    done = tx.execute(sa.update(storages).where(storages.c.id == id).values(limit_gib=limit_gib, updated_at=now))
-    if done.rowcount == 0:
+    known = tx.scalar(sa.select(storages.c.limit_gib).where(storages.c.id == id))
+    if known is None:
         tx.execute(sa.insert(storages).values(id=id, limit_gib=limit_gib, created_at=now))
+    elif known != limit_gib:
+        tx.execute(sa.update(storages).where(storages.c.id == id).values(limit_gib=limit_gib, updated_at=now))
 
 
 def storage_exists(tx: Tx, id: str) -> bool:
@@ -125,7 +135,7 @@ def backends_down(tx: Tx, host_id: str, keep: set[str], why: str) -> None:
     """Mark the backends of a host that its report does not name any more; an administrator deletes them."""
     now = clock.stamp()
     for row in tx.execute(sa.select(backends).where(backends.c.host_id == host_id, ~backends.c.deleted)).all():
-        if row.name not in keep:
+        if row.name not in keep and (row.up or row.why_down != why):
             tx.execute(
                 sa.update(backends).where(backends.c.id == row.id).values(up=False, why_down=why, updated_at=now)
             )
@@ -143,10 +153,15 @@ def freed(tx: Tx, pool_id: str, gib: int) -> None:
     tx.execute(sa.update(pools).where(pools.c.id == pool_id).values(free_gib=pools.c.free_gib + gib))
 
 
-def touch(tx: Tx, name: str) -> bool:
-    """The host is there; False when it has never reported, or was declared lost."""
-    mine = sa.and_(hosts.c.name == name, hosts.c.lost_at.is_(None))
-    return tx.execute(sa.update(hosts).where(mine).values(heartbeat_at=clock.stamp())).rowcount == 1
+def touch(tx: Tx, names: Collection[str]) -> tuple[set[str], set[str]]:
+    """These hosts are there, all of them in one statement. Returns those for which that is written now, and those that
+    others have locked, which is for the next time; the rest has never reported, or was declared lost."""
+    mine = sa.and_(hosts.c.name.in_(names), hosts.c.lost_at.is_(None))
+    known = free = set(tx.scalars(sa.select(hosts.c.name).where(mine)))
+    if tx.dialect.name != "sqlite":
+        free = set(tx.scalars(sa.select(hosts.c.name).where(mine).with_for_update(skip_locked=True)))
+    tx.execute(sa.update(hosts).where(mine, hosts.c.name.in_(free)).values(heartbeat_at=clock.stamp()))
+    return free, known - free
 
 
 def refuse_lost(db: Database, name: str) -> None:
@@ -180,8 +195,10 @@ def find_host(tx: Tx, name_or_id: str) -> Row | None:
     ).one_or_none()
 
 
-def list_hosts(tx: Tx) -> list[Row]:
-    return list(tx.execute(sa.select(hosts).order_by(hosts.c.name)))
+def list_hosts(tx: Tx, names: Collection[str] | None = None) -> list[Row]:
+    """Every host, or those of these names, by name."""
+    statement = sa.select(hosts).order_by(hosts.c.name)
+    return list(tx.execute(statement if names is None else statement.where(hosts.c.name.in_(names))))
 
 
 def update_host(tx: Tx, id: str, **values: Any) -> bool:
@@ -197,6 +214,18 @@ def hold(tx: Tx, id: str) -> None:
         tx.execute(sa.select(hosts.c.id).where(hosts.c.id == id).with_for_update())
 
 
+def hold_if_free(tx: Tx, name: str, *, wait: bool) -> Row | None:
+    """The host, locked as by `hold`; None when it is not there, or when another transaction has it and we do not wait.
+
+    Whoever needs several hosts takes what nobody else has at this moment, and waits for one while it has none: so no
+    two of them wait for each other.
+    """
+    statement = sa.select(hosts).where(hosts.c.name == name)
+    if tx.dialect.name != "sqlite":
+        statement = statement.with_for_update(skip_locked=not wait)
+    return tx.execute(statement).one_or_none()
+
+
 def lose_host(tx: Tx, id: str) -> str:
     """Declare it lost, if it is not; since when it is. It was never heard, so nothing takes it for up."""
     tx.execute(sa.update(hosts).where(hosts.c.id == id, hosts.c.lost_at.is_(None)).values(lost_at=clock.stamp()))
@@ -209,8 +238,10 @@ def find_backend(tx: Tx, name: str) -> Row | None:
     return tx.execute(BACKENDS.where(backends.c.name == name, ~backends.c.deleted)).one_or_none()
 
 
-def list_backends(tx: Tx) -> list[Row]:
-    return list(tx.execute(BACKENDS.where(~backends.c.deleted).order_by(backends.c.name)))
+def list_backends(tx: Tx, of: str | None = None) -> list[Row]:
+    """Every backend, or those of one host, by its name; by host@section."""
+    statement = BACKENDS.where(~backends.c.deleted).order_by(backends.c.name)
+    return list(tx.execute(statement if of is None else statement.where(hosts.c.name == of)))
 
 
 def update_backend(tx: Tx, id: int, **values: Any) -> bool:
@@ -232,13 +263,18 @@ def require_pool(tx: Tx, name_or_id: str) -> Row:
     return row
 
 
-def list_pools(tx: Tx) -> list[Row]:
+def list_pools(tx: Tx, of: Collection[str] | None = None) -> list[Row]:
+    """Every pool, or those of the hosts of these names, by name."""
+    if of is not None:
+        return list(tx.execute(POOLS_OF, {"names": list(of)}))
     return list(tx.execute(POOLS.where(~backends.c.deleted).order_by(pools.c.name)))
 
 
-def volumes_per_pool(tx: Tx) -> dict[str, int]:
+def volumes_per_pool(tx: Tx, of: Collection[str] | None = None) -> dict[str, int]:
+    """How many volumes lie on each pool, or on these, by their ids."""
     volumes = schema.volumes
-    statement = sa.select(volumes.c.pool_id, sa.func.count()).where(volumes.c.pool_id.is_not(None))
+    which = volumes.c.pool_id.is_not(None) if of is None else volumes.c.pool_id.in_(of)
+    statement = sa.select(volumes.c.pool_id, sa.func.count()).where(which)
     return {row[0]: row[1] for row in tx.execute(statement.group_by(volumes.c.pool_id))}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,6 +48,12 @@ def on_host(tx: Tx, host_id: str) -> list[Row]:
 def active_on(tx: Tx, host: str) -> list[Row]:
     """The instances that should be running on a host."""
     return list(tx.execute(WIDE.where(schema.hosts.c.name == host, instances.c.status == states.I.ACTIVE)))
+
+
+def hosts_with_active(tx: Tx, names: Collection[str]) -> set[str]:
+    """Those of the hosts of these names on which an instance should be running."""
+    statement = sa.select(schema.hosts.c.name).join(instances, instances.c.host_id == schema.hosts.c.id).distinct()
+    return set(tx.scalars(statement.where(schema.hosts.c.name.in_(names), instances.c.status == states.I.ACTIVE)))
 
 
 def update(tx: Tx, id: str, **values: Any) -> bool:

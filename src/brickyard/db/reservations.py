@@ -65,12 +65,38 @@ def keep(tx: Tx, id: str) -> bool:
 
 
 def clear(tx: Tx, id: str) -> bool:
-    """Give back all that a reservation holds, and remove it; False when it is gone already."""
-    for row in tx.execute(sa.select(schema.claims).where(schema.claims.c.reservation_id == id)).all():
-        claims.release(tx, row.brick_id, only_pool_id=row.pool_id)
+    """Give back all that a reservation holds, and remove it; False when it is gone already. The host first and then its
+    pools, in the order in which they are claimed: so no two transactions wait for each other."""
     for row in tx.execute(sa.select(schema.host_claims).where(schema.host_claims.c.reservation_id == id)).all():
         claims.release_host(tx, row.instance_id, only_host_id=row.host_id)
+    held = sa.select(schema.claims).where(schema.claims.c.reservation_id == id).order_by(schema.claims.c.pool_id)
+    for row in tx.execute(held).all():
+        claims.release(tx, row.brick_id, only_pool_id=row.pool_id)
     return tx.execute(sa.delete(reservations).where(reservations.c.id == id)).rowcount == 1
+
+
+def clear_all(tx: Tx, request_id: str) -> None:
+    """Clear what a request holds, in an order that is the same for all who do so."""
+    for row in sorted(of_request(tx, request_id), key=lambda row: str(row.host_id)):
+        clear(tx, row.id)
+
+
+def held_by_others(tx: Tx, request_id: str) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
+    """What other requests hold now, of which they keep one host at most: GiB by pool (its id), and processors and MiB
+    of memory by host (its name)."""
+    theirs = reservations.c.request_id != request_id
+    held, compute = schema.claims, schema.host_claims
+    of_pools = sa.select(held.c.pool_id, sa.func.sum(held.c.gib)).join(
+        reservations, reservations.c.id == held.c.reservation_id
+    )
+    of_hosts = (
+        sa.select(schema.hosts.c.name, sa.func.sum(compute.c.vcpus), sa.func.sum(compute.c.memory_mib))
+        .join(compute, compute.c.host_id == schema.hosts.c.id)
+        .join(reservations, reservations.c.id == compute.c.reservation_id)
+    )
+    gib = {row[0]: int(row[1]) for row in tx.execute(of_pools.where(theirs).group_by(held.c.pool_id))}
+    rows = tx.execute(of_hosts.where(theirs).group_by(schema.hosts.c.name))
+    return gib, {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 
 def of_request(tx: Tx, request_id: str) -> list[Row]:

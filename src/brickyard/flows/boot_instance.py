@@ -16,6 +16,7 @@ volumes that existed before are as they were.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -25,13 +26,14 @@ from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.core.states import A
 from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, image_cache, places, reach, wiping
+from brickyard.flows import engine, image_cache, places, reach, tried, waiting, wiping
 from brickyard.flows.create_volume import create_brick, elsewhere, record_place, to_ask
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.image_files import disk_image
 from brickyard.nodes import verbs
 
 LOG = logging.getLogger(__name__)
+CANDIDATES = 32  # that are looked at, the best ones first: others reserve at the same time, and what they have is left
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -94,39 +96,49 @@ def to_boot(
 
 def reserve(run: Run, tx: Tx) -> dict[str, Any]:
     book: places.Places = run.world.places
-    boot = to_boot(run.params, _failed_hosts(run), book.unusable() | _failed_pools(run))
-    verdicts: tuple[placement.Verdict, ...] = ()
-    for fresh in (False, True, True):
-        if fresh:
+    boot = to_boot(run.params, tried.hosts(run), book.unusable() | tried.pools(run))
+    for looks in range(places.LOOKS):
+        if looks:
             book.refresh(tx)
-        ranking = book.rank_hosts(boot)
-        verdicts = ranking.verdicts
+        ranking = book.rank_hosts(boot, CANDIDATES)
+        if looks and not ranking.candidates:
+            break
+        wait = looks > 1
         held: list[dict[str, Any]] = []
         for candidate in ranking.candidates:
-            if len(held) < run.world.settings.reserve_hosts and not _shares(run.params, candidate, held):
-                one = _reserve_host(run, tx, candidate, rank=len(held))
+            if len(held) == (1 if wait else run.world.settings.reserve_hosts):
+                break
+            if not _shares(run.params, candidate, held):
+                one = _reserve_host(run, tx, candidate, rank=len(held), wait=wait)
                 held += [one] if one else []
         if held:
+            after_commit(tx, functools.partial(book.redraw, _hosts_of(held)))
             return {"candidates": [candidate.host.name for candidate in ranking.candidates], "reserved": held}
     image_cache.make_room_somewhere(run, tx, boot)
+    waiting.for_others(run, tx, boot)
     before = f" after {'; '.join(failure.message for failure in run.failures)}" if run.failures else ""
     raise errors.NoValidHost(
         f"No host can hold this instance with its volumes{before}; the refusals say why.",
-        refusals=places.refusals(verdicts),
+        refusals=book.refusals(boot),
     )
 
 
 def unreserve(run: Run, tx: Tx) -> None:
     """Give back all that the request holds, whether it is still reserved or kept."""
-    for row in reservations.of_request(tx, run.id):
-        reservations.clear(tx, row.id)
+    reservations.clear_all(tx, run.id)
     for brick_id, _, _ in wanted(run.params):
         claims.release(tx, brick_id)
     claims.release_host(tx, run.params["instance_id"])
     for volume in run.params["new"]:
         volumes.update(tx, volume["volume_id"], pool_id=None, backend_id=None)
     instances.update(tx, run.params["instance_id"], host_id=None, root_pool_id=None)
-    after_commit(tx, run.world.places.refresh)
+    after_commit(tx, functools.partial(run.world.places.redraw, _hosts_of(run.data["reserve"]["reserved"])))
+
+
+def _hosts_of(reserved: Sequence[dict[str, Any]]) -> set[str]:
+    """The hosts that are reserved, and those where their volumes would lie."""
+    lie_on = (pools.parse(pool["name"]).host for held in reserved for pool in held["pools"].values())
+    return {*(held["host"] for held in reserved), *lie_on}
 
 
 def make_volumes(run: Run) -> dict[str, Any]:
@@ -166,8 +178,7 @@ def keep(run: Run, tx: Tx) -> None:
     winner = run.data["volumes"]
     if not reservations.keep(tx, winner["reservation_id"]):
         raise errors.BrickError(f"The reservation of host {winner['host']} was cleared by an administrator.")
-    for row in reservations.of_request(tx, run.id):
-        reservations.clear(tx, row.id)
+    reservations.clear_all(tx, run.id)
     for volume in run.params["new"]:
         pool = hosts.find_pool(tx, winner["pools"][volume["volume_id"]]["id"])
         if pool is None:
@@ -176,7 +187,7 @@ def keep(run: Run, tx: Tx) -> None:
     root = winner["pools"].get(run.params["instance_id"])
     host_id, root_pool_id = winner["host_id"], root["id"] if root else None
     instances.update(tx, run.params["instance_id"], host_id=host_id, root_pool_id=root_pool_id)
-    after_commit(tx, run.world.places.refresh)
+    after_commit(tx, functools.partial(run.world.places.redraw, _hosts_of(run.data["reserve"]["reserved"])))
 
 
 def export(run: Run) -> None:
@@ -296,28 +307,6 @@ def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str, pool: s
     store.settle(tx, volume_id)
 
 
-def _failed_hosts(run: Run) -> frozenset[str]:
-    """The hosts that an earlier attempt failed on: the one it booted on, or all that it had reserved, but for those
-    where a pool is to blame, there or on another host: another pool may do."""
-    failed_on: set[str] = set()
-    for past, failure in zip(run.tried, run.failures, strict=True):
-        if "volumes" in past:
-            if not failure.facts.get("pools"):
-                failed_on.add(past["volumes"]["host"])
-            failed_on.update(other["host"] for other in past["volumes"]["failures"])
-        else:
-            blamed = set(failure.facts.get("pools", ()))
-            for held in past.get("reserve", {}).get("reserved", ()):
-                if blamed.isdisjoint(pool["name"] for pool in held["pools"].values()):
-                    failed_on.add(held["host"])
-    return frozenset(failed_on)
-
-
-def _failed_pools(run: Run) -> frozenset[str]:
-    """The pools on which an earlier attempt could not make a brick."""
-    return frozenset(pool for failure in run.failures for pool in failure.facts.get("pools", ()))
-
-
 def _shares(p: dict[str, Any], candidate: placement.Candidate, held: Sequence[dict[str, Any]]) -> bool:
     """Whether it would make a brick in the very pool where one that is reserved already would: a claim is of one."""
     taken = {(brick_id, pool["id"]) for one in held for brick_id, pool in one["pools"].items()}
@@ -325,14 +314,15 @@ def _shares(p: dict[str, Any], candidate: placement.Candidate, held: Sequence[di
     return not taken.isdisjoint(mine)
 
 
-def _reserve_host(run: Run, tx: Tx, candidate: placement.Candidate, *, rank: int) -> dict[str, Any] | None:
-    """Reserve one candidate, all of it or nothing."""
+def _reserve_host(run: Run, tx: Tx, candidate: placement.Candidate, *, rank: int, wait: bool) -> dict[str, Any] | None:
+    """Reserve one candidate, all of it or nothing; nothing, too, where another request is at it and we do not wait."""
     p = run.params
-    host = hosts.find_host(tx, candidate.host.name)
+    savepoint = tx.begin_nested()  # before the lock: a host that has no room after all is let go
+    host = hosts.hold_if_free(tx, candidate.host.name, wait=wait)
     if host is None:
+        savepoint.rollback()
         return None
     bricks = {id: (pool, gib) for (id, gib, _), pool in zip(wanted(p), candidate.pools, strict=True)}
-    savepoint = tx.begin_nested()
     id = reservations.reserve(
         tx,
         request_id=run.id,
@@ -349,6 +339,8 @@ def _reserve_host(run: Run, tx: Tx, candidate: placement.Candidate, *, rank: int
         savepoint.rollback()
         return None
     savepoint.commit()
+    for pool, gib in bricks.values():
+        run.world.places.claimed(pool.id, gib)
     taken = {brick_id: {"id": pool.id, "name": pool.name} for brick_id, (pool, _) in bricks.items()}
     return {"reservation_id": id, "host": host.name, "host_id": host.id, "pools": taken}
 

@@ -9,7 +9,6 @@ A pool that failed is left out of the next attempt.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from brickyard.backups.manifest import Where
@@ -17,7 +16,7 @@ from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import cached_images, claims, groups, hosts, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import engine, image_cache, image_files, places, wiping
+from brickyard.flows import engine, image_cache, image_files, places, waiting, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
@@ -165,21 +164,22 @@ def to_ask(ask: dict[str, Any], size_gib: int, excluded: frozenset[str] = frozen
 def claim_best(run: Run, tx: Tx, ask: placement.Ask, *, brick_id: str) -> placement.PoolView:
     """Claim on the best pool that takes it. The picture in memory first; before a refusal, a fresh one."""
     book: places.Places = run.world.places
-    verdicts: tuple[placement.Verdict, ...] = ()
-    for fresh in (False, True, True):
-        if fresh:
+    for looks in range(places.LOOKS):
+        if looks:
             book.refresh(tx)
         ranking = book.rank_pools(ask)
-        verdicts = ranking.verdicts
+        if looks and not ranking.candidates:
+            break
         for candidate in ranking.candidates:
             pool = candidate.pools[0]
             if claims.claim(tx, pool_id=pool.id, brick_id=brick_id, gib=ask.size_gib):
-                after_commit(tx, functools.partial(book.claimed, pool.id, ask.size_gib, 1))
+                book.claimed(pool.id, ask.size_gib, 1)
                 return pool
     image_cache.make_room_somewhere(run, tx, ask)
+    waiting.for_others(run, tx, ask)
     raise errors.NoValidHost(
         f"No pool takes a volume of {ask.size_gib} GiB; the flow's refusals say why.",
-        refusals=places.refusals(verdicts),
+        refusals=book.refusals(ask),
     )
 
 

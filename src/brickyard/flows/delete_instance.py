@@ -10,6 +10,7 @@ gone       remove the rows, give everything back; the volumes are available agai
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -71,12 +72,13 @@ def gone(run: Run, tx: Tx) -> None:
     for attachment in attachments.of_instance(tx, instance_id):
         attachments.delete(tx, attachment.id)
         store.settle(tx, attachment.volume_id)
-    claims.release(tx, instance_id)
     claims.release_host(tx, instance_id)
+    claims.release(tx, instance_id)
     store.end(tx, "instance", instance_id, "delete", ok=True)
     for volume_id in run.params["delete_volumes"]:
         _delete_volume(run, tx, volume_id)
-    after_commit(tx, run.world.places.refresh)
+    if run.params["host"] is not None:
+        after_commit(tx, functools.partial(run.world.places.redraw, [run.params["host"]]))
 
 
 def _delete_volume(run: Run, tx: Tx, volume_id: str) -> None:

@@ -6,6 +6,7 @@ repeated.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -16,6 +17,12 @@ from brickyard.core import errors
 from brickyard.nodes import layout
 
 TIMEOUT_S = 15.0
+
+
+@functools.cache
+def reached(url: str, virtual_host: str, ca_file: str | None = None) -> Accounts:
+    """The accounts of this broker; the same object for who asks again, with the connections that it has open."""
+    return Accounts(url, virtual_host, ca_file)
 
 
 class Accounts:
@@ -30,6 +37,7 @@ class Accounts:
         self._auth = (unquote(parts.username or "guest"), unquote(parts.password or "guest"))
         self._verify: bool | str = ca_file or True
         self._place = quote(virtual_host, safe="")
+        self._http: httpx.Client | None = None
 
     def grant(self, host: str, password: str) -> None:
         """An account with this password for the agent of a host; who used an older password is cut off."""
@@ -58,9 +66,9 @@ class Accounts:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
         try:
-            answer = httpx.request(
-                method, self._url + path, json=body, auth=self._auth, timeout=TIMEOUT_S, verify=self._verify
-            )
+            if self._http is None:  # one for all that follows: to read the authorities takes longer than to ask
+                self._http = httpx.Client(auth=self._auth, timeout=TIMEOUT_S, verify=self._verify)
+            answer = self._http.request(method, self._url + path, json=body)
         except (httpx.HTTPError, OSError) as error:
             raise errors.Unavailable(
                 f"The broker's management API at {self.where} does not answer: {error}; see management_url."

@@ -61,18 +61,21 @@ def declare_shared(channel: Any) -> None:
 
 def declare_node(channel: Any, host: str, asker_id: str, *, using: Callable[[str], None] = lambda queue: None) -> int:
     """What a host needs, and that its answers come to this process; safe to repeat. `using(queue)` is called before a
-    queue is declared. Returns how many listen to the host's calls."""
-    channel.exchange_declare(says(host), "direct", durable=True, auto_delete=False)
+    queue is declared. Returns how many listen to the host's calls.
+
+    Only for its queues the broker is waited for: with a thousand hosts, ten answers for each are most of a start. What
+    could not be made otherwise ends the channel, which the next answer says."""
+    channel.exchange_declare(says(host), "direct", durable=True, auto_delete=False, nowait=True)
     quorum = {"x-queue-type": "quorum"}
     using(calls(host))
     declared = _queue(channel, calls(host), {**quorum, "x-single-active-consumer": True})
-    channel.queue_bind(calls(host), CALLS, host)
+    channel.queue_bind(calls(host), CALLS, host, nowait=True)
     for key in (REPORT, ALIVE):
         using(notices(host, key))
         _queue(channel, notices(host, key), {**quorum, "x-max-length": 1, "x-message-ttl": NOTICE_S * 1000})
-        channel.queue_bind(notices(host, key), says(host), key)
+        channel.queue_bind(notices(host, key), says(host), key, nowait=True)
     for key in (asker_id, REPORT, ALIVE):
-        channel.queue_bind(asker(asker_id), says(host), key)
+        channel.queue_bind(asker(asker_id), says(host), key, nowait=True)
     return int(declared.consumer_count)
 
 

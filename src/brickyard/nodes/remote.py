@@ -63,6 +63,7 @@ class Asker:
         self._heard: dict[str, float] = {}  # host → when it last said anything
         self._declared: dict[str, float] = {}  # host → when what it needs in the broker was last declared
         self._deaf: set[str] = set()  # hosts that were asked again and again and said nothing
+        self._consumed: set[str] = set()  # the consumers of this connection
         self._broken: dict[str, int] = {}  # queue → how often it could not be used since all could
         self._since = clock.monotonic()
         self._stopped = False
@@ -209,6 +210,7 @@ class Asker:
     # listening ----------------------------------------------------------------------------------------------------
 
     def _begin(self, channel: Any) -> None:
+        self._consumed.clear()
         layout.declare_asker(channel, self.id)
         layout.declare_shared(channel)
         if self.on_wake is not None:
@@ -249,7 +251,9 @@ class Asker:
             for key in (layout.REPORT, layout.ALIVE) if self.on_report is not None else ():
                 at = layout.notices(host, key)
                 tag = f"{at}.{self.id}"
-                channel.basic_cancel(tag)  # it may be there already
+                if tag in self._consumed:
+                    channel.basic_cancel(tag)  # of the queue that was there before
+                self._consumed.add(tag)
                 channel.basic_consume(at, consumer_tag=tag, no_ack=True, callback=self._on_notice)
         except Exception:
             self._broken[at] = self._broken.get(at, 0) + 1

@@ -96,7 +96,7 @@ def _accounts(found: settings.Agents) -> Accounts:
     if found.management_url is None:
         raise errors.Conflict("Accounts in the broker cannot be made: set management_url in [agents].")
     tls = found.broker.tls
-    return accounts.Accounts(found.management_url, found.broker.virtual_host, tls.ca_file if tls else None)
+    return accounts.reached(found.management_url, found.broker.virtual_host, tls.ca_file if tls else None)
 
 
 def _remote(site: Site) -> Remote:

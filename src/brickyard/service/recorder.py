@@ -1,7 +1,8 @@
 """What agents report, recorded, and what they are asked in return.
 
 The latest word of each agent waits for one of a few threads, one thread for a host at a time: an agent that falls
-silent in the middle holds up nobody else's.
+silent in the middle holds up nobody else's. That hosts are there, and nothing else, is written for all who have said so
+since the last time at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 from brickyard.core import clock, errors, settings
 from brickyard.db import agents, hosts
+from brickyard.db import instances as rows
 from brickyard.db.database import Database
 from brickyard.nodes import verbs
 from brickyard.nodes.remote import Asker
@@ -21,6 +23,7 @@ from brickyard.service import instances, lost_hosts, reports
 
 LOG = logging.getLogger(__name__)
 THREADS = 4
+BEAT_S = 0.25  # between two times that it is written who is there
 
 
 class Agents:
@@ -41,17 +44,20 @@ class Agents:
         self.asker = Asker(
             found,
             on_report=self._heard if records else None,
-            on_alive=lambda host: self._heard(host, None),
+            on_alive=self._beats,
             on_wake=on_wake,
         )
         self._lock = threading.Lock()
         self._latest: dict[str, verbs.Report | None] = {}  # host → its latest report; None: it is only there
+        self._alive: set[str] = set()  # hosts that have said that they are there, which is not written yet
+        self._unseen: set[str] = set()  # hosts whose guests are to be looked at
         self._at_work: set[str] = set()
         self._awaited: set[str] = set()
         self._due: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._work, name=f"recorder-{n}", daemon=True) for n in range(THREADS)]
         self._threads.append(threading.Thread(target=self._look, name="down-detector", daemon=True))
+        self._threads.append(threading.Thread(target=self._touch, name="heartbeats", daemon=True))
 
     def start(self) -> None:
         self._follow()
@@ -119,15 +125,47 @@ class Agents:
                 return
         self._due.put(host)
 
+    def _beats(self, host: str) -> None:
+        with self._lock:
+            self._alive.add(host)
+
+    def _touch(self) -> None:
+        """Write who is there, all together; who is on no record, or was declared lost, is heard as one that reports."""
+        while not self._stopping.wait(BEAT_S):
+            with self._lock:
+                said, self._alive = self._alive, set()
+            if not said:
+                continue
+            try:
+                with self.db.begin() as tx:
+                    there, later = hosts.touch(tx, said)
+                    seen = rows.hosts_with_active(tx, there)
+            except Exception as error:
+                LOG.warning("that %s hosts are there could not be written, and is tried again: %s", len(said), error)
+                there, later, seen = set(), said, set()
+            with self._lock:
+                self._alive |= later
+                self._awaited -= there
+                self._unseen |= seen
+            for host in said - there - later:
+                self._heard(host, None)
+            for host in seen:
+                self._due.put(host)
+
     def _work(self) -> None:
         while (host := self._due.get()) is not None:
             with self._lock:
-                if host in self._at_work or host not in self._latest:
+                if host in self._at_work or (host not in self._latest and host not in self._unseen):
                     continue
-                report = self._latest.pop(host)
+                looks = host not in self._latest
+                self._unseen.discard(host)  # a report is followed by a look at the guests anyway
+                report = self._latest.pop(host, None)
                 self._at_work.add(host)
             try:
-                self._take(host, report)
+                if looks:
+                    self._see(host)
+                else:
+                    self._take(host, report)
             except errors.Unavailable as error:
                 LOG.warning("what host %s reports could not be recorded: %s", host, error)
             except Exception:
@@ -135,7 +173,7 @@ class Agents:
             with self._lock:
                 self._at_work.discard(host)
                 self._awaited.discard(host)
-                again = host in self._latest
+                again = host in self._latest or host in self._unseen
             if again:
                 self._due.put(host)
 
@@ -148,13 +186,13 @@ class Agents:
                 self._settled(node, report)  # or a pool that it has forgotten could not be looked at
             return  # it counts after that, and says then how it is
         if report is None:
-            with self.db.begin() as tx:
-                known = hosts.touch(tx, host)
-            if known:
-                instances.observe(self.db, host, node.guests)
-                return
             report = node.report()  # what it said before is on no record
         reports.take(self.db, self.places, node, self._settled(node, report))
+
+    def _see(self, host: str) -> None:
+        node = self.node(host)
+        if node is not None:
+            instances.observe(self.db, host, node.guests)
 
     def _settled(self, node: verbs.Node, report: verbs.Report) -> verbs.Report:
         """The report, after the node serves what was made through the API and it has forgotten, and no more what was

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from brickyard.core import clock, image_cache, pools, sizes
@@ -21,19 +21,21 @@ class Refreshable(Protocol):
 
     def refresh(self) -> None: ...
 
+    def redraw(self, names: Collection[str]) -> None: ...
+
 
 def take(db: Database, places: Refreshable, node: verbs.Node, report: verbs.Report | None = None) -> None:
     """Record what a node reports, or says when it is asked, and what became of its guests."""
     report = report or node.report()
     record(db, report)
     instances.observe(db, report.host, node.guests)
-    places.refresh()
+    places.redraw([report.host])
 
 
 def made_through_api(db: Database, host: str) -> list[tuple[str, dict[str, Any]]]:
     """Section and options of the backends that a host must serve, and that its configuration does not have."""
     with db.read() as tx:
-        rows = [row for row in hosts.list_backends(tx) if row.host == host and row.options is not None]
+        rows = [row for row in hosts.list_backends(tx, host) if row.options is not None]
     # One that is only being made has no storage yet: its flow goes on, and adds it.
     return [(row.name.partition("@")[2], row.options) for row in rows if row.why_down != hosts.BEING_MADE]
 
@@ -50,7 +52,7 @@ def record(db: Database, report: verbs.Report) -> None:
             hypervisor=report.hypervisor,
             export_address=report.export_address,
         )
-        making = {row.name for row in hosts.list_backends(tx) if row.why_down == hosts.BEING_MADE}
+        making = {row.name for row in hosts.list_backends(tx, report.host) if row.why_down == hosts.BEING_MADE}
         for backend in report.backends:
             if f"{report.host}@{backend.name}" in making:
                 continue  # it is shown, with its room, when the flow that makes it is done

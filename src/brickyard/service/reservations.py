@@ -26,7 +26,7 @@ def clear(site: Site, caller: Caller, id: str) -> None:
         row = require(tx, caller, id)
         site.policy.check("brickyard:reservation_clear", caller, row.project_id)
         reservations.clear(tx, id)
-    site.world.places.refresh()
+    site.world.places.redraw([row.host])
 
 
 def renew(site: Site, caller: Caller, id: str) -> Row:

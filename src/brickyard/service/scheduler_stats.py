@@ -42,7 +42,7 @@ def _report(view: PoolView, row: Row) -> dict[str, Any]:
         "backend_state": "up" if row.up else "down",
         "filter_function": None,
         "goodness_function": None,
-        "timestamp": row.updated_at or row.created_at,
+        "timestamp": row.heartbeat_at or row.updated_at or row.created_at,
     }
 
 
