@@ -293,7 +293,10 @@ def run(requests: int, first: int, each: int, tell: Callable[[str], None] = lamb
     found = Found()
     try:
         for number in range(first, first + -(-requests // each)):
+            known = set(found.failures)
             round_(number, each, found)
+            for why in found.failures.keys() - known:  # now: who ends a long run wants to know what it has found
+                tell(f"{why}\n    {found.failures[why]}")
             tell(f"round {number}: {found.requests} requests, {len(found.failures)} kinds of failures")
     finally:
         logging.disable(logging.NOTSET)
