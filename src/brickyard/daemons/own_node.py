@@ -69,13 +69,15 @@ def _hypervisor(settings: Settings) -> machine.Hypervisor | None:
 
 class Reporter:
     """A thread that has `report` called: once at the start, then again and again, and as soon as the watch over the
-    node's pools has something to tell. The watch goes on while nobody can be told."""
+    node's pools has something to tell. The watch goes on while nobody can be told. Beside it another one keeps the
+    exports of the node alive, which may take long where one is slow to fail."""
 
     def __init__(self, node: local.LocalNode, report: Callable[[], None], interval_s: float) -> None:
         self.node, self.report, self.interval_s = node, report, interval_s
         self._first, self._stopping, self._due = threading.Event(), threading.Event(), threading.Event()
         node.watch.on_change = self._due.set  # what has changed is told at once
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
+        self._exporting = threading.Thread(target=self._keep_exports, name="exports", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -92,13 +94,19 @@ class Reporter:
         self._stopping.set()
         self._due.set()
         self.node.watch.stop(timeout_s)
-        self._thread.join(timeout_s)
+        for thread in (self._thread, self._exporting):
+            if thread.is_alive():
+                thread.join(timeout_s)
+
+    def _keep_exports(self) -> None:
+        while not self._stopping.is_set() and self.node.exporting is not None:
+            self._attempt(self.node.exporting.keep)
+            self._stopping.wait(self.interval_s)
 
     def _work(self) -> None:
         self._attempt(self.node.start)
+        self._exporting.start()
         while True:
-            if self.node.exporting is not None:
-                self._attempt(self.node.exporting.keep)
             self._attempt(self.report)
             self._first.set()
             self._due.wait(self.interval_s)
@@ -112,4 +120,4 @@ class Reporter:
         except errors.Unavailable as error:
             LOG.warning("the report of this host reaches nobody: %s", error)
         except Exception:
-            LOG.exception("the report of this host failed; it is repeated in %s s", self.interval_s)
+            LOG.exception("the report of this host, or its exports, failed; repeated in %s s", self.interval_s)

@@ -60,8 +60,6 @@ class LocalNode(contents.Contents, reach.Reach, mirroring.Mirroring):
         for guest in self.guests():
             if guest.status == "paused" and self.hypervisor:
                 self.hypervisor.resume(guest.id)
-        if self.exporting is not None:
-            self.exporting.keep()
 
     def report(self) -> verbs.Report:
         return verbs.Report(
