@@ -347,12 +347,16 @@ def test_reports_of_a_lost_host_do_not_count(two: Any) -> None:
     assert two.json("GET", "/v1/hosts/h2")["heartbeat_at"] is None
 
 
-def test_a_strange_guest_of_a_host_that_comes_back_is_ended(two: Any) -> None:
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_strange_guest_of_a_host_that_comes_back_is_ended(two: Any, runs: bool) -> None:
+    """Also what a power cut has left of one."""
     lose(two)
     node = two.site.world.nodes.returning("h2")
     node.hypervisor.boot(Guest(id=STRANGE, name="old", vcpus=1, memory_mib=64))
+    if not runs:
+        node.hypervisor.kill(STRANGE)
     come_back(two)
-    assert not [guest for guest in node.guests() if guest.status != "stopped"]
+    assert not node.guests()
 
 
 def test_a_host_that_is_open_is_looked_at_again_and_nothing_there_is_touched(two: Any) -> None:

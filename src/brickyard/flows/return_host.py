@@ -76,7 +76,7 @@ def _lost_at(tx: Tx, host_id: str) -> str | None:
 def _end_strangers(run: Run, node: verbs.Node, here: Collection[str]) -> None:
     """End the guests of a fenced host that none of these instances has, and what it serves to none."""
     for guest in node.guests():
-        if guest.id not in here and guest.status != "stopped":
+        if guest.id not in here:
             node.destroy(guest.id)
     reach.unexport_strays(run, node)
 
