@@ -58,12 +58,16 @@ class Elsewhere:
 
     def __init__(self, nodes: Mapping[str, local.LocalNode]) -> None:
         self._nodes = dict(nodes)
+        self.heard = True
 
     def node(self, host: str) -> Node | None:
         return self._nodes.get(host)
 
     def names(self) -> list[str]:
         return sorted(self._nodes)
+
+    def hears(self) -> bool:
+        return self.heard
 
     def know(self, host: str) -> None:
         """It is known."""

@@ -15,9 +15,11 @@ from tests.flows.scenarios import ME, Hands, new_volume
 
 from brickyard.core import errors
 from brickyard.db import flavors, flows, images, instances, reservations, schema
+from brickyard.db import volumes as volume_rows
 from brickyard.flows import catalogue
 from brickyard.hypervisor import memory
 from brickyard.service import instances as service
+from brickyard.service import volumes
 from brickyard.service.site import Site
 
 HOSTS = ("h1", "h2", "h3")
@@ -27,7 +29,8 @@ IMAGE = "5b3a8bd8-6d0e-4bd9-a1c8-e3bb44d8b9f1"
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     hands = Hands()
-    made = world.make(tmp_path, {"raw": "raw"}, None, hosts={name: memory.Memory() for name in HOSTS})
+    minds = {name: memory.Memory() for name in HOSTS}
+    made = world.make(tmp_path, {"raw": "raw"}, None, hosts=minds, elsewhere=HOSTS)
     hands.site = dataclasses.replace(made, waker=hands)
     hands.catalogue = catalogue.FLOWS
     with made.db.begin() as tx:
@@ -228,3 +231,109 @@ def test_a_pool_that_fails_is_left_out_and_another_one_of_its_host_does(tmp_path
     assert [found.name[:7] for found in node.bricks("good")] == ["volume-"]
     soundness.check(hands.site)
     made.db.close()
+
+
+def silence(site: Site, *hosts: str) -> None:
+    """They do what they are asked, and nobody hears of it."""
+    for host in hosts:
+        node: Any = site.world.nodes[host]
+        for verb in ("create_brick", "find_brick", "wipe_brick", "delete_brick"):
+
+            def silent(*args: Any, verb: str = verb, node: Any = node, **named: Any) -> None:
+                if verb == "create_brick":
+                    type(node).create_brick(node, *args, **named)
+                raise errors.Unreachable("it does not answer")
+
+            setattr(node, verb, silent)
+
+
+def hear(site: Site, *hosts: str) -> None:
+    for host in hosts:
+        node: Any = site.world.nodes[host]
+        for verb in ("create_brick", "find_brick", "wipe_brick", "delete_brick"):
+            delattr(node, verb)
+
+
+def open_flows(site: Site) -> list[tuple[str, str]]:
+    with site.db.read() as tx:
+        return [(row.id, row.name) for row in tx.execute(sa.select(schema.flows)) if row.status in flows.OPEN]
+
+
+def go_on(site: Site) -> None:
+    """Run what waits."""
+    for id, _ in open_flows(site):
+        site.waker.run(id)
+
+
+def test_a_host_that_falls_silent_is_not_waited_for_while_there_is_another(site: Site) -> None:
+    silence(site, "h1")
+    row = boot(site)
+    assert (row.status, row.host) == ("active", "h2")
+    assert bricks(site) == {"h1": 1, "h2": 1, "h3": 0}
+    go_on(site)
+    assert [name for _, name in open_flows(site)] == ["remove_copy"]
+    assert claimed(site) == {"h1": 1, "h2": 1, "h3": 0}, "what h1 may have made takes its room"
+    hear(site, "h1")
+    go_on(site)
+    assert bricks(site) == {"h1": 0, "h2": 1, "h3": 0} and claimed(site) == bricks(site)
+    assert guests(site) == {"h1": 0, "h2": 1, "h3": 0}
+    check(site)
+
+
+def test_hosts_that_are_all_silent_are_waited_for(site: Site) -> None:
+    silence(site, *HOSTS)
+    row = boot(site)
+    assert row.status == "building"
+    hear(site, *HOSTS)
+    for _ in range(2):
+        go_on(site)
+    with site.db.read() as tx:
+        row = instances.find(tx, row.id)
+    assert row.status == "active" and not open_flows(site)
+    assert sorted(bricks(site).values()) == [0, 0, 1] and claimed(site) == bricks(site)
+    check(site)
+
+
+def test_a_boot_that_fails_does_not_wait_for_who_is_silent(site: Site) -> None:
+    silence(site, "h1")
+    for host in ("h2", "h3"):
+        break_node(site, host, "create_brick")
+    row = boot(site)
+    assert row.status == "error" and "h1: it does not answer" in row.fault
+    assert claimed(site) == {"h1": 1, "h2": 0, "h3": 0}
+    hear(site, "h1")
+    go_on(site)
+    assert bricks(site) == claimed(site) == dict.fromkeys(HOSTS, 0)
+    check(site)
+
+
+def test_a_boot_waits_while_no_host_can_be_heard(site: Site) -> None:
+    """Silence says nothing then, and neither does a host that seems to be down."""
+    remote: Any = site.world.nodes.remote
+    remote.heard = False
+    silence(site, *HOSTS)
+    first = boot(site)
+    with site.db.begin() as tx:
+        before = dict(tx.execute(sa.select(schema.hosts.c.id, schema.hosts.c.heartbeat_at)).all())
+        tx.execute(sa.update(schema.hosts).values(heartbeat_at="2020"))
+    second = boot(site)
+    volume = volumes.create(site, ME, volumes.NewVolume(size_gib=1))
+    site.waker.run_all()
+    assert len(open_flows(site)) == 3 and [first.status, second.status] == ["building", "building"]
+    hear(site, *HOSTS)
+    remote.heard = True
+    with site.db.begin() as tx:
+        for id, at in before.items():
+            tx.execute(sa.update(schema.hosts).where(schema.hosts.c.id == id).values(heartbeat_at=at))
+    go_on(site)
+    assert not open_flows(site)
+    with site.db.read() as tx:
+        assert {instances.find(tx, row.id).status for row in (first, second)} == {"active"}
+        assert volume_rows.find(tx, volume.id).status == "available"
+    check(site)
+
+
+def claimed(site: Site) -> dict[str, int]:
+    with site.db.read() as tx:
+        rows = tx.execute(sa.select(schema.pools.c.name, schema.pools.c.claimed_gib)).all()
+    return {row.name.partition("@")[0]: row.claimed_gib for row in rows}

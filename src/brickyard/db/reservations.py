@@ -99,6 +99,15 @@ def held_by_others(tx: Tx, request_id: str) -> tuple[dict[str, int], dict[str, t
     return gib, {row[0]: (int(row[1]), int(row[2])) for row in rows}
 
 
+def forsake(tx: Tx, id: str) -> bool:
+    """Give back the host, and remove the reservation; what it holds of pools stays claimed, by nobody's reservation,
+    until whoever removes what lies there releases it. False when it is gone already."""
+    for row in tx.execute(sa.select(schema.host_claims).where(schema.host_claims.c.reservation_id == id)).all():
+        claims.release_host(tx, row.instance_id, only_host_id=row.host_id)
+    tx.execute(sa.update(schema.claims).where(schema.claims.c.reservation_id == id).values(reservation_id=None))
+    return tx.execute(sa.delete(reservations).where(reservations.c.id == id)).rowcount == 1
+
+
 def of_request(tx: Tx, request_id: str) -> list[Row]:
     """What a request holds, the best host first."""
     return list(

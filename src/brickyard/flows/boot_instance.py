@@ -2,7 +2,8 @@
 
 reserve   the best hosts that can hold instance and volumes, compute and capacity     undo: give everything back
 volumes   on the best of them, make the root disk and the new volumes; a host that    undo: delete them, wherever
-          fails is cleaned, its reservation cleared, and the next one tried
+          fails is cleaned, its reservation cleared, and the next one tried; one
+          that is silent is forsaken, and waited for only if there is no other
 keep      the winner's reservation becomes the instance's own, the others are cleared
 export    volumes of other hosts are served to it                undo: they are served no longer
 boot      start the instance there, its volumes attached                              undo: destroy it
@@ -21,19 +22,19 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from brickyard.core import clock, errors, placement, pools, sizes
+from brickyard.core import clock, errors, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.core.states import A
-from brickyard.db import attachments, claims, hosts, instances, reservations, store, volumes
+from brickyard.db import attachments, hosts, instances, reservations, store
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, image_cache, places, reach, tried, waiting, wiping
-from brickyard.flows.create_volume import create_brick, elsewhere, record_place, to_ask
+from brickyard.flows import engine, forsaking, reach, wiping
+from brickyard.flows.create_volume import create_brick, elsewhere, record_place
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.image_files import disk_image
+from brickyard.flows.reserving import hosts_of, reserve, unreserve, wanted
 from brickyard.nodes import verbs
 
 LOG = logging.getLogger(__name__)
-CANDIDATES = 32  # that are looked at, the best ones first: others reserve at the same time, and what they have is left
 
 # parameters --------------------------------------------------------------------------------------------------------
 
@@ -69,76 +70,7 @@ def params(
     }
 
 
-def wanted(p: dict[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
-    """The bricks to make: (brick id, GiB, ask), the new volumes first, then the root disk."""
-    bricks = [(v["volume_id"], v["size_gib"], v["ask"]) for v in p["new"]]
-    return [*bricks, (p["instance_id"], p["root_gib"], {"needs": ["imports"]})] if p["root_gib"] else bricks
-
-
-def to_boot(
-    p: dict[str, Any], excluded: frozenset[str] = frozenset(), unusable: frozenset[str] = frozenset()
-) -> placement.Boot:
-    """What the ranking takes, from the parameters; without the hosts `excluded` and the pools `unusable`."""
-    return placement.Boot(
-        vcpus=p["vcpus"],
-        memory_mib=p["memory_mib"],
-        volumes=tuple(to_ask(ask, gib, unusable) for _, gib, ask in wanted(p)),
-        holders=tuple(pools.parse(v["pool"]).host for v in p["existing"]),
-        locality=p["locality"],
-        required=p["required"],
-        zones=frozenset(p["zones"]),
-        excluded=excluded,
-    )
-
-
 # implementations ---------------------------------------------------------------------------------------------------
-
-
-def reserve(run: Run, tx: Tx) -> dict[str, Any]:
-    book: places.Places = run.world.places
-    boot = to_boot(run.params, tried.hosts(run), book.unusable() | tried.pools(run))
-    for looks in range(places.LOOKS):
-        if looks:
-            book.refresh(tx)
-        ranking = book.rank_hosts(boot, CANDIDATES)
-        if looks and not ranking.candidates:
-            break
-        wait = looks > 1
-        held: list[dict[str, Any]] = []
-        for candidate in ranking.candidates:
-            if len(held) == (1 if wait else run.world.settings.reserve_hosts):
-                break
-            if not _shares(run.params, candidate, held):
-                one = _reserve_host(run, tx, candidate, rank=len(held), wait=wait)
-                held += [one] if one else []
-        if held:
-            after_commit(tx, functools.partial(book.redraw, _hosts_of(held)))
-            return {"candidates": [candidate.host.name for candidate in ranking.candidates], "reserved": held}
-    image_cache.make_room_somewhere(run, tx, boot)
-    waiting.for_others(run, tx, boot)
-    before = f" after {'; '.join(failure.message for failure in run.failures)}" if run.failures else ""
-    raise errors.NoValidHost(
-        f"No host can hold this instance with its volumes{before}; the refusals say why.",
-        refusals=book.refusals(boot),
-    )
-
-
-def unreserve(run: Run, tx: Tx) -> None:
-    """Give back all that the request holds, whether it is still reserved or kept."""
-    reservations.clear_all(tx, run.id)
-    for brick_id, _, _ in wanted(run.params):
-        claims.release(tx, brick_id)
-    claims.release_host(tx, run.params["instance_id"])
-    for volume in run.params["new"]:
-        volumes.update(tx, volume["volume_id"], pool_id=None, backend_id=None)
-    instances.update(tx, run.params["instance_id"], host_id=None, root_pool_id=None)
-    after_commit(tx, functools.partial(run.world.places.redraw, _hosts_of(run.data["reserve"]["reserved"])))
-
-
-def _hosts_of(reserved: Sequence[dict[str, Any]]) -> set[str]:
-    """The hosts that are reserved, and those where their volumes would lie."""
-    lie_on = (pools.parse(pool["name"]).host for held in reserved for pool in held["pools"].values())
-    return {*(held["host"] for held in reserved), *lie_on}
 
 
 def make_volumes(run: Run) -> dict[str, Any]:
@@ -150,16 +82,23 @@ def make_volumes(run: Run) -> dict[str, Any]:
         if held["reservation_id"] not in live:
             continue
         run.check()
+        live.discard(held["reservation_id"])
         try:
             _make_on(run, held)
             return {**held, "failures": failures}
         except errors.BrickyardError as error:
             LOG.warning("flow %s: host %s failed: %s", run.id, held["host"], error.message)
-            failures.append({"host": held["host"], "message": error.message, "pool": error.facts.get("pool", "")})
+            if isinstance(error, errors.Unreachable) and not (run.world.nodes.hears() and (live or _others(run))):
+                raise  # it is waited for
+            failures.append({"host": held["host"], "message": error.message, "pool": _blamed(error)})
             if not elsewhere(error):
                 raise
         run.check()  # it may have failed because we slept, and what lies there now is of whoever took over
-        _unmake_on(run, held)
+        try:
+            _unmake_on(run, held)
+        except errors.Unreachable:
+            forsaking.forsake(run, held)
+            continue
         with run.world.db.begin() as tx:
             reservations.clear(tx, held["reservation_id"])
     text = "; ".join(f"{failure['host']}: {failure['message']}" for failure in failures)
@@ -169,9 +108,23 @@ def make_volumes(run: Run) -> dict[str, Any]:
     )
 
 
+def _others(run: Run) -> bool:
+    """Whether another attempt may find hosts that this one has not reserved."""
+    found = run.data["reserve"]
+    return run.attempt < FLOW.attempts and len(found["candidates"]) > len(found["reserved"])
+
+
+def _blamed(error: errors.BrickyardError) -> str:
+    """The pool that an error came from; none where its whole host is silent."""
+    return "" if isinstance(error, errors.Unreachable) else str(error.facts.get("pool", ""))
+
+
 def unmake_volumes(run: Run) -> None:
+    with run.world.db.read() as tx:
+        left = forsaking.forsaken(tx, [id for id, _, _ in wanted(run.params)])
     for held in run.data["reserve"]["reserved"]:
-        _unmake_on(run, held)
+        if not any(pool["id"] in left[brick_id] for brick_id, pool in held["pools"].items()):
+            _unmake_on(run, held)
 
 
 def keep(run: Run, tx: Tx) -> None:
@@ -187,7 +140,7 @@ def keep(run: Run, tx: Tx) -> None:
     root = winner["pools"].get(run.params["instance_id"])
     host_id, root_pool_id = winner["host_id"], root["id"] if root else None
     instances.update(tx, run.params["instance_id"], host_id=host_id, root_pool_id=root_pool_id)
-    after_commit(tx, functools.partial(run.world.places.redraw, _hosts_of(run.data["reserve"]["reserved"])))
+    after_commit(tx, functools.partial(run.world.places.redraw, hosts_of(run.data["reserve"]["reserved"])))
 
 
 def export(run: Run) -> None:
@@ -305,44 +258,6 @@ def show_attached(tx: Tx, attachment_id: str, volume_id: str, host: str, pool: s
         },
     )
     store.settle(tx, volume_id)
-
-
-def _shares(p: dict[str, Any], candidate: placement.Candidate, held: Sequence[dict[str, Any]]) -> bool:
-    """Whether it would make a brick in the very pool where one that is reserved already would: a claim is of one."""
-    taken = {(brick_id, pool["id"]) for one in held for brick_id, pool in one["pools"].items()}
-    mine = {(brick_id, pool.id) for (brick_id, _, _), pool in zip(wanted(p), candidate.pools, strict=True)}
-    return not taken.isdisjoint(mine)
-
-
-def _reserve_host(run: Run, tx: Tx, candidate: placement.Candidate, *, rank: int, wait: bool) -> dict[str, Any] | None:
-    """Reserve one candidate, all of it or nothing; nothing, too, where another request is at it and we do not wait."""
-    p = run.params
-    savepoint = tx.begin_nested()  # before the lock: a host that has no room after all is let go
-    host = hosts.hold_if_free(tx, candidate.host.name, wait=wait)
-    if host is None:
-        savepoint.rollback()
-        return None
-    bricks = {id: (pool, gib) for (id, gib, _), pool in zip(wanted(p), candidate.pools, strict=True)}
-    id = reservations.reserve(
-        tx,
-        request_id=run.id,
-        project_id=run.project_id,
-        host_id=host.id,
-        rank=rank,
-        instance_id=p["instance_id"],
-        vcpus=p["vcpus"],
-        memory_mib=p["memory_mib"],
-        bricks={brick_id: (pool.id, gib) for brick_id, (pool, gib) in bricks.items()},
-        ttl_s=run.world.settings.reservation_ttl_s,
-    )
-    if id is None:
-        savepoint.rollback()
-        return None
-    savepoint.commit()
-    for pool, gib in bricks.values():
-        run.world.places.claimed(pool.id, gib)
-    taken = {brick_id: {"id": pool.id, "name": pool.name} for brick_id, (pool, _) in bricks.items()}
-    return {"reservation_id": id, "host": host.name, "host_id": host.id, "pools": taken}
 
 
 def _make_on(run: Run, held: dict[str, Any]) -> None:

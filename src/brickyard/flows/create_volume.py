@@ -175,6 +175,7 @@ def claim_best(run: Run, tx: Tx, ask: placement.Ask, *, brick_id: str) -> placem
             if claims.claim(tx, pool_id=pool.id, brick_id=brick_id, gib=ask.size_gib):
                 book.claimed(pool.id, ask.size_gib, 1)
                 return pool
+    run.world.nodes.check_heard()
     image_cache.make_room_somewhere(run, tx, ask)
     waiting.for_others(run, tx, ask)
     raise errors.NoValidHost(

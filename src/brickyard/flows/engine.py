@@ -207,7 +207,7 @@ class Engine:
         try:
             with self.db.begin() as tx:
                 self._advance(journal, tx)
-        except (errors.Deadlock, Later):
+        except (errors.Deadlock, errors.Unreachable, Later):
             journal.rewind(mark)
             raise
         except Exception as error:

@@ -156,7 +156,8 @@ class Listener:
     ) -> None:
         self.broker, self.name, self.begin, self.tick, self.idle = broker, name, begin, tick, idle
         self.connected = threading.Event()
-        self._ticked_s = clock.monotonic()
+        self._ticked_s = self._heard_s = clock.monotonic()
+        self._since_s = float("-inf")  # when it came back, if it has ever been away
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"{name}-listener", daemon=True)
 
@@ -168,6 +169,12 @@ class Listener:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
+    def hears(self, within_s: float, settled_s: float) -> bool:
+        """Whether the broker is there: something has come from it so recently, a heartbeat if nothing else, and it was
+        not away so recently."""
+        now_s = clock.monotonic()
+        return self.connected.is_set() and now_s - self._heard_s <= within_s and now_s - self._since_s >= settled_s
+
     def was_away(self) -> bool:
         """This process was suspended: what comes now was sent to it long ago. The connection is made anew soon."""
         return clock.monotonic() - self._ticked_s > AWAY_S
@@ -178,14 +185,16 @@ class Listener:
             self._ticked_s = clock.monotonic()
 
     def _work(self) -> None:
-        failures = 0
+        failures, missed = 0, False
         while not self._stopping.is_set():
             self.connected.clear()
             try:
                 with self._connection() as connection:
+                    self._since_s = clock.monotonic() if missed else self._since_s
                     failures = min(failures, PAUSES_THERE)
                     self._listen(connection)
             except (*TROUBLE, errors.BrickyardError) as error:
+                missed = True
                 failures = 0 if self.connected.is_set() else failures
                 if failures == 0:
                     message = error.message if isinstance(error, errors.BrickyardError) else _reason(error)
@@ -202,13 +211,17 @@ class Listener:
         self._ticked_s = clock.monotonic()
         self.begin(channel)
         self.at_work()
+        self._heard_s = clock.monotonic()
         self.connected.set()
         LOG.info("the message broker is there", extra={"server": f"{connection.hostname}:{connection.port}"})
+        frames = 0
         while not self._stopping.is_set():
             until_s = clock.monotonic() + TICK_S
             with contextlib.suppress(TimeoutError):
                 while (left_s := until_s - clock.monotonic()) > 0:
                     connection.drain_events(timeout=left_s)
+            if connection.connection.bytes_recv != frames:
+                frames, self._heard_s = connection.connection.bytes_recv, clock.monotonic()
             if self.was_away():
                 raise errors.Unavailable("this process was suspended, and leaves out what was sent to it meanwhile")
             self._ticked_s = clock.monotonic()

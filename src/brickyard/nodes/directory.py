@@ -16,6 +16,8 @@ class Remote(Protocol):
 
     def names(self) -> list[str]: ...
 
+    def hears(self) -> bool: ...
+
     def know(self, host: str) -> None: ...
 
     def forget(self, host: str) -> None: ...
@@ -41,6 +43,18 @@ class Directory:
         if node is None:
             raise errors.Unavailable(f"Host {host} cannot be reached: no node agent of that name runs.")
         return node
+
+    def hears(self) -> bool:
+        """Whether what is known of the hosts counts. If not, nobody says anything that could be heard, and one that is
+        silent, or down, may be as well as ever."""
+        return self.remote is None or self.remote.hears()
+
+    def check_heard(self) -> None:
+        """Unreachable where it does not count, before anything is refused for it."""
+        if not self.hears():
+            raise errors.Unreachable(
+                "The message broker is not there, or came back only now: which hosts are up will be known when it is."
+            )
 
     def own(self) -> list[str]:
         """The hosts whose nodes are in this process."""

@@ -98,6 +98,12 @@ class Asker:
             self._declared.pop(host, None)
         self._ask_again()
 
+    def hears(self, settled_s: float) -> bool:
+        """Whether a host that says nothing is silent itself: the broker is there, and was for so long that whoever can
+        has spoken since."""
+        found = self.settings
+        return self._listener.hears(min(0.75 * found.broker.heartbeat_s, 0.8 * found.patience_s), settled_s)
+
     def names(self) -> list[str]:
         with self._lock:
             return sorted(self._hosts.values())

@@ -12,7 +12,7 @@ from brickyard.core import quotas as quota_rules
 from brickyard.core.states import A, I, V
 from brickyard.db import attachments, flavors, flows, images, instances, messages, store, types, volumes
 from brickyard.db.database import Database, Row, Tx
-from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance
+from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance, reserving
 from brickyard.hypervisor.machine import MOVING, NO_ROOM, Running
 from brickyard.service import attachments as attachment_service
 from brickyard.service import grouping, moves, quotas, reach, work
@@ -79,7 +79,7 @@ def explain(site: Site, caller: Caller, new: NewInstance) -> tuple[placement.Ver
     with site.db.read() as tx:
         _, params = _resolve(site, caller, tx, new, str(uuid.uuid4()))
     places = site.world.places
-    return places.explain(boot_instance.to_boot(params, unusable=places.unusable()))
+    return places.explain(reserving.to_boot(params, unusable=places.unusable()))
 
 
 def require(tx: Tx, caller: Caller, id: str) -> Row:

@@ -17,7 +17,7 @@ from brickyard.core import clock, errors, settings
 from brickyard.db import agents, hosts
 from brickyard.db import instances as rows
 from brickyard.db.database import Database
-from brickyard.nodes import verbs
+from brickyard.nodes import broker, verbs
 from brickyard.nodes.remote import Asker
 from brickyard.service import instances, lost_hosts, reports
 
@@ -98,6 +98,9 @@ class Agents:
 
     def names(self) -> list[str]:
         return self.asker.names()
+
+    def hears(self) -> bool:
+        return not self.names() or self.asker.hears(2 * self.interval_s + broker.PAUSES_S[-1])
 
     def know(self, host: str) -> None:
         self.asker.know(host)
