@@ -210,6 +210,7 @@ ORDERS = {
     "kill": "As a power cut: a machine, all of a rack or a zone. Or the process of a part, such as m1.api or h1.agent.",
     "stop": "End a part, or the parts of a machine, in order.",
     "start": "Turn on what was killed, with its parts; or start a part.",
+    "enroll": "Enroll a host once more, as after it was lost, and start its agent.",
     "freeze": "Let a part, or the parts of a machine, stand still.",
     "thaw": "Let it go on.",
 }

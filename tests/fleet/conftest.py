@@ -15,6 +15,20 @@ from tests.fleet import command, rig
 TOLD = 3000  # characters of each log that the report of a failure shows
 
 
+THOROUGH = os.environ.get("BRICKYARD_THOROUGH") == "1"
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes runs when it is asked for."""
+    late = [
+        item for item in items if HERE in item.path.parents and item.get_closest_marker("thorough") and not THOROUGH
+    ]
+    if late:
+        items[:] = [item for item in items if item not in late]
+        config.hook.pytest_deselected(items=late)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
@@ -54,6 +68,8 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def cloud(running: rig.Cloud) -> Iterator[rig.Cloud]:
     yield running
+    for do in ("mend", "thaw", "start"):
+        running.does(do, "core")
     running.check()
     running.clear()
     running.check()

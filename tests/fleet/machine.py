@@ -45,9 +45,8 @@ if [ -d "$3" ]; then
     mount --bind "$3" /var/lib/brickyard/images
 fi
 [ ! -e "$1/disk" ] || mount -o loop,nouuid "$1/disk" /srv
-trap '' CHLD
 echo up
-exec sleep infinity
+exec env --ignore-signal=CHLD sleep infinity
 """
 
 
@@ -164,6 +163,8 @@ class Machine:
         for process in of_it:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signum)
+        if signum != signal.SIGSTOP:
+            part.process.send_signal(signal.SIGCONT)  # nsenter stands still with what it waits for
         if signum in (signal.SIGSTOP, signal.SIGCONT):
             return
         part.process.wait(WAIT_S)

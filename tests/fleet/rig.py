@@ -14,7 +14,7 @@ import httpx
 from tests.agents.rig import Api, until
 from tests.fleet import command
 
-PATIENCE_S = 300.0
+PATIENCE_S = 150.0
 OPEN = "/v1/flows?open=true&all_projects=true"
 
 
@@ -125,7 +125,8 @@ class Cloud(Api):
         except AssertionError as error:
             error.add_note(json.dumps(self.get(OPEN), indent=1))
             raise
-        assert self.get("/v1/audit")["differences"] == []
+        found = self.get("/v1/audit")["differences"]
+        assert not found, json.dumps(found, indent=1)
         volumes = [f"volume-{volume['id']}" for volume in self.get("/v3/volumes")["volumes"]]
         assert self.bricks() == sorted(volumes), "each volume is one brick, and nothing else lies there"
         for pool in self.get("/v1/pools")["pools"]:

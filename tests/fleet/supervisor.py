@@ -98,6 +98,8 @@ class Fleet:
                 return self._on(what).inside()
             if do in ("cut", "mend", "slow"):
                 return self._wire(do, what, order)
+            if do == "enroll":
+                return self._enroll(what)
             if do in (*SIGNALS, "start"):
                 return self._serve(do, what)
         raise Trouble(f"there is no order {do}")
@@ -118,6 +120,11 @@ class Fleet:
 
     def _wire(self, do: str, what: str, order: dict[str, Any]) -> None:
         """A cable: of a machine, a rack or a zone."""
+        if what == "core" and do == "mend":
+            for each in self.plan.above():
+                if each not in self.machines or self.machines[each].is_on():
+                    self._wire(do, each, order)
+            return
         if what not in self.plan.above():
             raise Trouble(f"{what} has no cable; these have: {', '.join(self.plan.above())}")
         if what in self.machines:
@@ -147,6 +154,14 @@ class Fleet:
             raise Trouble(f"there is no {what}; there are: {', '.join(known)}, and parts such as m1.api")
         return self._each(lambda name: self._machine(do, name), names)
 
+    def _enroll(self, what: str) -> None:
+        """Once more, such as after it was lost."""
+        host = self._on(what)
+        if "agent" not in host.parts:
+            raise Trouble(f"{what} is no host; these are: {', '.join(self.plan.host_names())}")
+        host.end("agent", signal.SIGTERM)
+        services.enroll(self._on("m1"), host, self.token)
+
     def _machine(self, do: str, name: str) -> None:
         machine = self.machines[name]
         if do == "kill":
@@ -156,7 +171,7 @@ class Fleet:
                 self._turn_on(name)
             for part in machine.parts:
                 machine.start(part)
-        else:
+        elif machine.is_on():
             for part in machine.parts:
                 machine.end(part, SIGNALS[do])
 

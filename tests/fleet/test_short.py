@@ -33,9 +33,8 @@ def test_a_boot_at_each_distance_a_dead_conductor_and_a_rack_cut_off(cloud: Clou
         until(lambda: cloud.hosts_up() == {"h1", "h2"}, "the hosts of the rack are down")
         cloud.picture()
         assert cloud.http.delete(f"/v3/volumes/{beside}").status_code == 202
-        new = cloud.volume()
-        cloud.becomes(new, "available")
-        assert cloud.host_of(new) in ("h1", "h2")
+        new = cloud.boot("new", local_storage=[{"size_gib": 1}])
+        assert cloud.boots(new) in ("h1", "h2")
         assert cloud.status(beside) == "deleting"
     until(lambda: cloud.status(beside) == "gone", "what waited for the rack is done")
     cloud.does("start", "m1.conductor")
