@@ -68,16 +68,20 @@ class Process:
         self.config, self.log, self.out = directory / "brickyard.conf", directory / "log", directory / "out"
         self.held = directory / "held"  # while it is there, no brick is made or deleted
         self.config.write_text(config)
+        self.sources: Path | None = None  # of another release than this one
         self.process: subprocess.Popen[bytes] | None = None
+
+    def _environ(self) -> dict[str, str]:
+        path = ":".join(str(one) for one in (self.sources, ROOT) if one)
+        return {**os.environ, "PYTHONPATH": path, "BRICKYARD_TEST_HOLD": str(self.held)}
 
     def where(self) -> list[str]:
         return ["--state-dir", str(self.state), "--config-file", str(self.config)]
 
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.agents.held", *self.words, *self.where()]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "BRICKYARD_TEST_HOLD": str(self.held)}
         with self.log.open("ab") as log, self.out.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=log, env=environ)
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, env=self._environ())
         until(lambda: self.out.read_text() or self.ended(), f"{self.words} starts")
         assert not self.ended(), self.log.read_text()[-4000:]
 
@@ -103,7 +107,8 @@ class Process:
     def run(self, *words: str, code: int = 0) -> str:
         """A command beside the process; what it says."""
         command = [sys.executable, "-m", "brickyard", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+        environ = self._environ()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, env=environ)
         assert done.returncode == code, (words, done.stdout, done.stderr)
         return done.stdout + done.stderr
 

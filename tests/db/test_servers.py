@@ -307,6 +307,8 @@ def test_the_revisions_lead_to_the_tables(kind: str) -> None:
         engines.forget_all(tx)
     migrate.run(db, "head")
     with db.begin() as tx:
-        assert autogenerate.compare_metadata(MigrationContext.configure(tx), schema.metadata) == []
+        assert (
+            autogenerate.compare_metadata(MigrationContext.configure(tx, opts=migrate.OPTIONS), schema.metadata) == []
+        )
         engines.forget_all(tx)
     db.close()

@@ -86,24 +86,25 @@ def db() -> None:
 
 @db.command()
 @where
-def upgrade(state_dir: Path | None, files: tuple[Path, ...]) -> None:
+@click.option("--expand", is_flag=True, help="Only add: the release before works on beside this one.")
+def upgrade(state_dir: Path | None, files: tuple[Path, ...], expand: bool) -> None:
     """Bring the database to the schema of this release."""
     from brickyard.db import migrate
 
     with _database(state_dir, files) as database:
-        before, now = migrate.upgrade(database)
+        before, now = migrate.upgrade(database, expand=expand)
         click.echo(f"revision {now}" + (", as before" if before == now else f", was {before or 'empty'}"))
 
 
 @db.command()
 @where
 def check(state_dir: Path | None, files: tuple[Path, ...]) -> None:
-    """Exit with 0 if the database is at the schema of this release, and say what to do otherwise."""
+    """Exit with 0 if this release works on the database as it is, and say what to do otherwise."""
     from brickyard.db import migrate
 
     with _database(state_dir, files) as database:
         migrate.check(database)
-        click.echo(f"revision {migrate.head()}")
+        click.echo(f"revision {migrate.current(database)}")
 
 
 @db.command()

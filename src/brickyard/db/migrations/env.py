@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from alembic import context
 
-from brickyard.db import schema
+from brickyard.db import migrate, schema
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=schema.metadata,
     render_as_batch=True,
+    **migrate.OPTIONS,
     transactional_ddl=False,  # the transaction is ours, and committed by whoever holds it
 )
 context.run_migrations()
