@@ -178,7 +178,7 @@ def arrived(site: Site, instance: str, volume: str, host: str) -> None:
 
 
 def test_a_volume_moves_to_another_host_while_its_guest_writes(site: Site) -> None:
-    control, east, _ = site
+    control, east, west = site
     volume = control.volume()
     control.becomes(volume, "available")
     one = boot(control, "one", image="counting", volumes=[volume])
@@ -192,10 +192,13 @@ def test_a_volume_moves_to_another_host_while_its_guest_writes(site: Site) -> No
     arrived(site, one, volume, back)
     last = counted(control, one)
     delete(control, one)
+    move(control, volume, there)  # which nobody uses now
+    until(lambda: control.status(volume) == "available", "it moved", PATIENCE_S)
+    assert (control.host_of(volume), control.shown(volume)["migration_status"]) == (there, "success")
+    assert exporting.servers(east.directory) == exporting.servers(west.directory) == []
     two = boot(control, "two", volumes=[volume])
-    prints(control, two, f"disk {volume[:20]} counted to ")
-    [number] = re.findall(
-        rf"disk {volume[:20]} counted to (\d+)", control.http.get(f"/v1/instances/{two}/console").text
-    )
+    prints(control, two, "brickyard: ready")
+    console = control.http.get(f"/v1/instances/{two}/console").text
+    [number] = re.findall(rf"disk {volume[:20]} counted to (\d+)", console)
     assert int(number) >= last
     until(lambda: control.get("/v1/audit")["differences"] == [], "nothing is left where it was")

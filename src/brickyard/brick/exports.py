@@ -67,13 +67,23 @@ class Exports:
             if record is not None and record.exported == wanted and address in (None, record.address):
                 self._serve(at, record)
                 return self._told(at, record)
+            if record is not None and record.exported.backend != wanted.backend:
+                raise errors.BrickError(
+                    f"brick {wanted.name} is exported to {wanted.client} from backend {record.exported.backend}; while "
+                    f"that is used, the one of backend {wanted.backend} is not: `brickyard audit --repair` ends an "
+                    "export that nobody needs"
+                )
             self._end(at)  # of another kind, or half made
             return self._new(at, wanted)
 
-    def end(self, name: str, client: str) -> Did:
-        """Whoever uses it is cut off."""
+    def end(self, backend: str, name: str, client: str) -> Did:
+        """Whoever uses it is cut off. The export of a brick of that name in another backend goes on."""
+        at = self._at(name, client)
         with self._lock:
-            return self._end(self._at(name, client))
+            record = _read(at)
+            if record is not None and record.exported.backend != backend:
+                return Did.ALREADY
+            return self._end(at)
 
     def every(self) -> list[Exported]:
         with self._lock:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 from brickyard.brick import shell
 from brickyard.core import errors
+from brickyard.core.bricks import Export
 from brickyard.core.sizes import MIB
 
 HELLO = struct.Struct(">QQH")
@@ -37,15 +38,38 @@ START_S, ANSWER_S, MAP_S = 30.0, 300.0, 600.0
 @contextlib.contextmanager
 def opened(path: str, format: str, *, writable: bool) -> Iterator[Client]:
     """The content of an image that nobody else has open. ToolFailed when it cannot be had."""
-    data = _map(path, format)
     mode = [] if writable else ["--read-only"]
+    with _served([*mode, "--format", format], path, _map(["--format", format, path])) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def exported(export: Export) -> Iterator[Client]:
+    """The content of a brick that another host exports to us. ToolFailed when it cannot be had."""
+    with tempfile.TemporaryDirectory(prefix="brickyard-key-") as directory:
+        with open(os.path.join(directory, "keys.psk"), "w", opener=_private, encoding="ascii") as file:
+            file.write(f"{export.client}:{export.key}\n")
+        key = ["--object", f"tls-creds-psk,id=tls,endpoint=client,dir={directory},username={export.client}"]
+        server = f"file.server.type=inet,file.server.host={export.address},file.server.port={export.port}"
+        source = f"driver=raw,file.driver=nbd,{server},file.export={export.name},file.tls-creds=tls"
+        data = _map([*key, "--image-opts", source])
+        with _served(["--read-only", *key, "--image-opts"], source, data) as client:
+            yield client
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+@contextlib.contextmanager
+def _served(options: list[str], source: str, data: list[tuple[int, int]]) -> Iterator[Client]:
     with socket.socket(socket.AF_UNIX) as connection, contextlib.ExitStack() as server:
         with tempfile.TemporaryDirectory(prefix="brickyard-nbd-") as directory:  # of no use once there is a connection
             at = os.path.join(directory, "socket")
             # --detect-zeroes is not asked for: who writes knows best what is zeros
-            argv = ["qemu-nbd", *mode, "--format", format, "--socket", at, "--cache", "writeback", "--discard", "unmap"]
+            argv = ["qemu-nbd", *options, "--socket", at, "--cache", "writeback", "--discard", "unmap"]
             ready = functools.partial(_connected, connection, at)
-            server.enter_context(shell.serving([*argv, path], ready=ready, timeout_s=START_S))
+            server.enter_context(shell.serving([*argv, source], ready=ready, timeout_s=START_S))
         connection.settimeout(ANSWER_S)
         client = Client(connection, data)
         yield client
@@ -57,9 +81,9 @@ def _connected(connection: socket.socket, at: str) -> bool:
     return connection.connect_ex(at) == 0
 
 
-def _map(path: str, format: str) -> list[tuple[int, int]]:
+def _map(image: list[str]) -> list[tuple[int, int]]:
     """The parts (first byte, end) that hold anything, in order."""
-    text = shell.run(["qemu-img", "map", "--output=json", "--format", format, path], timeout_s=MAP_S)
+    text = shell.run(["qemu-img", "map", "--output=json", *image], timeout_s=MAP_S)
     found: list[tuple[int, int]] = []
     for part in json.loads(text):
         if not part["data"] or part["zero"]:

@@ -15,11 +15,13 @@ both hold the same. It goes on with the new one, which is what counts from there
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import uuid
 from typing import Any
 
 from brickyard.core import errors, pools, sizes
-from brickyard.core.bricks import Kind, Label, name_of
+from brickyard.core.bricks import Export, Kind, Label, name_of
 from brickyard.db import attachments, flows, hosts, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import engine, move_volume, reach, remove_copy, wiping
@@ -48,28 +50,40 @@ def params(
 
 def brick(run: Run) -> None:
     p, at = run.params, pools.parse(run.data["place"]["pool"])
+    _guests(run).unmirror_disk(p["instance_id"], p["volume_id"])  # an agent that cannot must not fail later on
     node: verbs.Node = run.world.nodes[at.host]
     node.create_brick(at.backend, _label(run, p["generation"] - 1), sizes.gib_to_bytes(p["gib"]))
 
 
 def unbrick(run: Run) -> None:
+    if _counts(run):
+        return
     wiping.erase(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
 
 
-def mirror(run: Run) -> None:
+def mirror(run: Run) -> dict[str, Any]:
+    """Where the copy is, without the key of an export: that is for QEMU only, which has it from here on."""
     p = run.params
     disk = _disk(run, run.data["place"]["pool"])
     with run.world.long.entered(run.world.settings.conductor_threads):
         _guests(run).mirror_disk(p["instance_id"], disk, run.progress(name_of(Kind.VOLUME, p["volume_id"])))
+    export = dataclasses.replace(disk.export, key="") if disk.export is not None else None
+    return {"export": dataclasses.asdict(export) if export is not None else None}
 
 
 def unmirror(run: Run) -> None:
     p = run.params
-    _guests(run).unmirror_disk(p["instance_id"], p["volume_id"])
+    with contextlib.suppress(errors.HostLost):  # where it is fenced; and here nothing is served to it any more
+        _guests(run).unmirror_disk(p["instance_id"], p["volume_id"])
+    if _counts(run):
+        return
     reach.unexport(run, p["host"], p["instance_id"], Kind.VOLUME, p["volume_id"], run.data["place"]["pool"])
 
 
 def still(run: Run) -> None:
+    """Not before the other host has answered: a guest that stands still does not wait for one that is away."""
+    at = pools.parse(run.data["place"]["pool"])
+    run.world.nodes[at.host].find_brick(at.backend, name_of(Kind.VOLUME, run.params["volume_id"]))
     _guests(run).still_disk(run.params["instance_id"], run.params["volume_id"])
 
 
@@ -80,10 +94,17 @@ def unstill(run: Run) -> None:
 
 def relabel(run: Run) -> None:
     at = pools.parse(run.data["place"]["pool"])
-    run.world.nodes[at.host].relabel_brick(at.backend, _label(run, run.params["generation"] + 1))
+    try:
+        run.world.nodes[at.host].relabel_brick(at.backend, _label(run, run.params["generation"] + 1))
+    except errors.Unreachable as silent:
+        raise errors.Unavailable(silent.message) from silent  # the guest stands still, and goes on where it was
 
 
 def unrelabel(run: Run) -> None:
+    if _counts(run):
+        return
+    with contextlib.suppress(errors.HostLost):
+        unstill(run)  # the guest need not wait for the other host
     at = pools.parse(run.data["place"]["pool"])
     run.world.nodes[at.host].relabel_brick(at.backend, _label(run, run.params["generation"] - 1))
 
@@ -96,13 +117,25 @@ def switch(run: Run, tx: Tx) -> None:
 
 
 def unswitch(run: Run, tx: Tx) -> None:
+    """Not where nobody can say which brick the guest has written to, or make it go back: that it stood still with both
+    alike, or went on with the new one, makes the new one right."""
+    p = run.params
+    for name in (p["host"], pools.parse(p["pool"]).host):
+        host = hosts.find_host(tx, name)
+        if host is None or host.lost_at is not None:
+            return
     old = hosts.find_pool(tx, run.params["pool_id"])
     if old is not None:
         _lies_on(run, tx, old, before=run.data["place"]["pool_id"], generation=run.params["generation"])
 
 
 def pivot(run: Run) -> None:
-    _guests(run).pivot_disk(run.params["instance_id"], _disk(run, run.data["place"]["pool"]))
+    p, at = run.params, pools.parse(run.data["place"]["pool"])
+    found = run.data["mirror"]["export"]
+    export = Export(**found) if found is not None else None
+    name = name_of(Kind.VOLUME, p["volume_id"])
+    disk = verbs.BrickDisk(at.backend, name, p["volume_id"], p["read_only"], p["shared"], export)
+    _guests(run).pivot_disk(p["instance_id"], disk)
 
 
 def unpivot(run: Run) -> None:
@@ -137,6 +170,22 @@ def show(run: Run, tx: Tx) -> None:
         request_id=run.request_id,
     )
     after_commit(tx, run.world.places.refresh)
+
+
+def unplace(run: Run, tx: Tx) -> None:
+    if not _is_on(run, tx):
+        move_volume.unplace(run, tx)
+
+
+def _counts(run: Run) -> bool:
+    """Whether the volume lies in the new pool: what is there stays, then."""
+    with run.world.db.read() as tx:
+        return _is_on(run, tx)
+
+
+def _is_on(run: Run, tx: Tx) -> bool:
+    row = volumes.find(tx, run.params["volume_id"])
+    return row is not None and row.pool_id == run.data["place"]["pool_id"]
 
 
 def _guests(run: Run) -> verbs.Node:
@@ -183,7 +232,7 @@ def _lies_on(run: Run, tx: Tx, pool: Row, *, before: str, generation: int) -> No
 FLOW = Flow(
     "mirror_volume",
     (
-        Commit("place", do=move_volume.place, undo=move_volume.unplace),
+        Commit("place", do=move_volume.place, undo=unplace),
         Act("brick", do=brick, undo=unbrick),
         Act("mirror", do=mirror, undo=unmirror),
         Act("still", do=still, undo=unstill),

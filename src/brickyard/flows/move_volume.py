@@ -1,4 +1,4 @@
-"""Move a volume that nobody uses to another backend of its host, with what it holds; it keeps its id.
+"""Move a volume that nobody uses to another pool, with what it holds; it keeps its id.
 
 place    claim its size on the best pool that takes it                       undo: give the claim back
 copy     make a brick there with the same content, of the next generation    undo: wipe and delete it
@@ -68,7 +68,7 @@ def unplace(run: Run, tx: Tx) -> None:
 def copy(run: Run) -> None:
     p = run.params
     source, target = pools.parse(p["pool"]), pools.parse(run.data["place"]["pool"])
-    node: verbs.Node = run.world.nodes[source.host]
+    node: verbs.Node = run.world.nodes[target.host]
     with run.world.db.read() as tx:
         row = volumes.find(tx, p["volume_id"])
     if row is None:
@@ -76,10 +76,19 @@ def copy(run: Run) -> None:
     label = Label(Kind.VOLUME, row.id, row.project_id, p["generation"] + 1)
     progress = run.progress(label.name)
     with run.world.long.entered(run.world.settings.conductor_threads):
-        node.copy_brick(source.backend, label.name, target.backend, label, sizes.gib_to_bytes(p["gib"]), progress)
+        if source.host == target.host:
+            node.copy_brick(source.backend, label.name, target.backend, label, sizes.gib_to_bytes(p["gib"]), progress)
+            return
+        origin: verbs.Node = run.world.nodes[source.host]
+        export = origin.export(source.backend, label.name, row.id, read_only=True)
+        node.fetch_brick(target.backend, label, sizes.gib_to_bytes(p["gib"]), export, progress)
+        origin.unexport(source.backend, label.name, row.id)
 
 
 def uncopy(run: Run) -> None:
+    source, name = pools.parse(run.params["pool"]), name_of(Kind.VOLUME, run.params["volume_id"])
+    if source.host != pools.parse(run.data["place"]["pool"]).host:
+        run.world.nodes[source.host].unexport(source.backend, name, run.params["volume_id"])
     wiping.erase(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
 
 

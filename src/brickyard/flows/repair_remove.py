@@ -60,7 +60,7 @@ def wipe_unused(run: Run) -> dict[str, Any]:
     if found.label != label:
         raise errors.Conflict(f"{label.name} on {p['pool']} is not what it was when it was found: it stays.")
     for export in node.exports():
-        if export.name == label.name:
+        if (export.backend, export.name) == (at.backend, label.name):
             raise errors.GuestError(f"{label.name} is exported to guest {export.client} of another host: it stays.")
     return wiping.wipe(run, p["pool"], [label.name])
 

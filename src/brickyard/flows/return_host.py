@@ -11,6 +11,7 @@ this may be repeated: on a host that is open, where others work, so that what ha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from brickyard.db import audit, flows, hosts, losses, store
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import engine, lose_host, reach
 from brickyard.flows.engine import Act, Commit, Flow, Later, Run
+from brickyard.hypervisor.machine import MOVING
 from brickyard.nodes import verbs
 
 NOT_BACK = "Its host {host} is back without it, or with something else under its name: see `brickyard audit`."
@@ -47,6 +49,7 @@ def look(run: Run) -> dict[str, Any]:
     node: verbs.Node = run.world.nodes.returning(p["host"])
     if lost_at is not None:
         _end_strangers(run, node, {row.id for row in placed})
+        _end_moves(node)
     seen = {pool.name: _bricks(run, node, pool) for pool in known}
     with run.world.db.read() as tx:
         sound: dict[str, list[str]] = {str(kind): [] for kind in Kind}
@@ -79,6 +82,20 @@ def _end_strangers(run: Run, node: verbs.Node, here: Collection[str]) -> None:
         if guest.id not in here:
             node.destroy(guest.id)
     reach.unexport_strays(run, node)
+
+
+def _end_moves(node: verbs.Node) -> None:
+    """The disks of these guests move no more. One that stands still for that may have either brick, and starts again
+    with the one that its volume has by now; others go on with what they have."""
+    for guest in node.guests():
+        if guest.status == "stopped":
+            continue
+        if any(reason.startswith(MOVING) for reason in guest.held):
+            node.stop(guest.id)
+            continue
+        for serial in guest.serials:
+            with contextlib.suppress(errors.Unavailable, errors.GuestError):  # of an agent that knows no moves
+                node.unmirror_disk(guest.id, serial)
 
 
 def _being_lost(tx: Tx, host_id: str) -> bool:

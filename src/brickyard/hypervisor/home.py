@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 
 from brickyard.core import bricks, clock, errors
-from brickyard.hypervisor.machine import Disk, Guest
+from brickyard.hypervisor.machine import Disk, Guest, keyless
 
 CONSOLE_BYTES_MAX = 8 * 1024 * 1024  # a guest may print for ever; its log may not grow for ever
 CONSOLE_BYTES_KEPT = 1024 * 1024
@@ -56,7 +56,7 @@ class Record:
 
 def has(record: Record, disk: Disk) -> bool:
     """Whether the guest uses this very disk, wherever it lies; a record keeps no keys."""
-    return _keyless(disk) in map(_keyless, record.guest.disks)
+    return keyless(disk) in map(keyless, record.guest.disks)
 
 
 def with_disk(record: Record, disk: Disk) -> Record:
@@ -81,11 +81,7 @@ def without_copy(record: Record, serial: str) -> Record:
 def copies_to(record: Record, disk: Disk) -> bool:
     """Whether it is noted that this disk is a copy that is being made."""
     found = record.copies.get(disk.serial)
-    return found is not None and _keyless(found.disk) == _keyless(disk)
-
-
-def _keyless(disk: Disk) -> Disk:
-    return dataclasses.replace(disk, export=dataclasses.replace(disk.export, key="")) if disk.export else disk
+    return found is not None and keyless(found.disk) == keyless(disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +126,8 @@ class Home:
 
     def write(self, record: Record) -> None:
         """The whole record or none of it. No key of an export is kept."""
-        known = tuple(map(_keyless, record.guest.disks))
-        copies = {serial: Copy(copy.place, _keyless(copy.disk)) for serial, copy in record.copies.items()}
+        known = tuple(map(keyless, record.guest.disks))
+        copies = {serial: Copy(copy.place, keyless(copy.disk)) for serial, copy in record.copies.items()}
         record = dataclasses.replace(record, guest=dataclasses.replace(record.guest, disks=known), copies=copies)
         new = self.path / "record.json.new"
         with new.open("wb") as file:

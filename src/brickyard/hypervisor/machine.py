@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,11 @@ class Disk:
     read_only: bool = False
     shared: bool = False  # other guests may have it too: a volume of a multiattach type
     export: Export | None = None  # of the host that has it: there is no path then, and what is served is raw
+
+
+def keyless(disk: Disk) -> Disk:
+    """The disk, without the key of an export: what is kept, and what is compared."""
+    return dataclasses.replace(disk, export=dataclasses.replace(disk.export, key="")) if disk.export else disk
 
 
 @dataclass(frozen=True, slots=True)

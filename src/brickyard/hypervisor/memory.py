@@ -19,7 +19,7 @@ from brickyard.brick.driver import Progress
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import disks
-from brickyard.hypervisor.machine import MOVING, NO_ROOM, Disk, Guest, Running, cannot_release
+from brickyard.hypervisor.machine import MOVING, NO_ROOM, Disk, Guest, Running, cannot_release, keyless
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,7 +155,7 @@ class Memory:
     @_locked
     def mirror(self, id: str, disk: Disk, progress: Progress | None = None) -> Did:
         found = self._up(id)
-        if disk in found.guest.disks:
+        if _has(found, disk):
             return Did.ALREADY
         if disk.serial not in _serials(found):
             raise errors.NotFound(f"the guest has no disk {disk.serial}")
@@ -171,13 +171,14 @@ class Memory:
     @_locked
     def pivot(self, id: str, disk: Disk) -> Did:
         did = Did.ALREADY
-        if (known := self.guests.by_id.get(id)) is not None and known.status == STOPPED and disk in known.guest.disks:
+        if (known := self.guests.by_id.get(id)) is not None and known.status == STOPPED and _has(known, disk):
             return did
         found = self._up(id)
-        if disk not in found.guest.disks:
-            if found.copies.get(disk.serial) != disk or MOVING + disk.serial not in found.held:
+        if not _has(found, disk):
+            copy = found.copies.get(disk.serial)
+            if copy is None or keyless(copy) != keyless(disk) or MOVING + disk.serial not in found.held:
                 raise errors.GuestError(f"guest {id} does not stand still for disk {disk.serial}; move it again")
-            now = [disk if other.serial == disk.serial else other for other in found.guest.disks]
+            now = [copy if other.serial == disk.serial else other for other in found.guest.disks]
             self._disks(found, now, f"disk {_short(disk)} moved")
             did = Did.CHANGED
         self.unmirror(id, disk.serial)
@@ -276,6 +277,10 @@ def _check_id(id: str) -> None:
 
 def _serials(found: Simulated, *, read_only: bool = False) -> tuple[str, ...]:
     return tuple(sorted(disk.serial for disk in found.guest.disks if disk.read_only or not read_only))
+
+
+def _has(found: Simulated, disk: Disk) -> bool:
+    return keyless(disk) in map(keyless, found.guest.disks)
 
 
 def _short(disk: Disk) -> str:

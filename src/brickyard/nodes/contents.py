@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import dataclasses
+from typing import Protocol, cast
 
 from brickyard.backups.copying import Kept, Task
 from brickyard.backups.manifest import Where
 from brickyard.brick import content, exporting, images, nbd
-from brickyard.brick.driver import Driver, Progress
+from brickyard.brick.driver import Driver, Importer, Progress
 from brickyard.core import errors
-from brickyard.core.bricks import Did
+from brickyard.core.bricks import Did, Export, Label
 from brickyard.nodes import keeping, verbs
 
 
@@ -19,6 +20,8 @@ class Contents(Protocol):
     keeper: keeping.Keeper
 
     def _driver(self, backend: str) -> Driver: ...
+
+    def _open_driver(self, backend: str, brick: str, size_bytes: int = 0) -> Driver: ...
 
     def rewrite_brick(self, backend: str, name: str, image: verbs.Image, progress: Progress | None = None) -> Did:
         driver = self._driver(backend)
@@ -32,6 +35,42 @@ class Contents(Protocol):
         ):
             content.copy(source, target, progress)
         return Did.CHANGED
+
+    def copy_brick(
+        self,
+        source_backend: str,
+        source: str,
+        backend: str,
+        label: Label,
+        size_bytes: int,
+        progress: Progress | None = None,
+    ) -> Did:
+        driver = cast(Importer, self._open_driver(backend, label.name))
+        origin = self._driver(source_backend)
+        found = origin.open(source)
+        try:
+            return driver.import_image(label, found.path, found.format, size_bytes, progress)
+        finally:
+            origin.close(source)
+
+    def fetch_brick(
+        self, backend: str, label: Label, size_bytes: int, export: Export, progress: Progress | None = None
+    ) -> Did:
+        with nbd.exported(export) as origin:
+            return self._filled(backend, label, size_bytes, origin, progress)
+
+    def _filled(
+        self, backend: str, label: Label, size_bytes: int, origin: content.Content, progress: Progress | None
+    ) -> Did:
+        """By its generation it counts less than what it is made of until it is whole."""
+        driver = self._open_driver(backend, label.name)
+        found = driver.find(label.name)
+        if found is not None and found.label == label:
+            return Did.ALREADY
+        driver.create(dataclasses.replace(label, generation=label.generation - 2), size_bytes)
+        with content.opened(driver, label.name, writable=True) as target:
+            content.copy(origin, target, progress)
+        return driver.relabel(label)
 
     def export_brick(self, backend: str, name: str, image: verbs.Image, progress: Progress | None = None) -> Did:
         exporting.export(self._driver(backend), name, image.path, image.format, progress)

@@ -240,30 +240,13 @@ class LocalNode(contents.Contents, reach.Reach, mirroring.Mirroring):
         driver = cast(contract.Importer, self._open_driver(backend, label.name))
         return driver.import_image(label, image.path, image.format, size_bytes, progress)
 
-    def copy_brick(
-        self,
-        source_backend: str,
-        source: str,
-        backend: str,
-        label: Label,
-        size_bytes: int,
-        progress: contract.Progress | None = None,
-    ) -> Did:
-        driver = cast(contract.Importer, self._open_driver(backend, label.name))
-        origin = self._driver(source_backend)
-        found = origin.open(source)
-        try:
-            return driver.import_image(label, found.path, found.format, size_bytes, progress)
-        finally:
-            origin.close(source)
-
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: contract.Progress | None = None) -> Did:
         driver = cast(contract.Snapshotter, self._open_driver(backend, label.name))
         with self._paused(name, copies.serial_of(name)):
             return driver.snapshot(name, label, progress)
 
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: contract.Progress | None = None) -> Did:
-        self.unserved(name)
+        self.unserved(backend, name)
         return cast(contract.Reverter, self._driver(backend)).revert(name, snapshot, progress)
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
@@ -281,11 +264,11 @@ class LocalNode(contents.Contents, reach.Reach, mirroring.Mirroring):
         return driver.grow(name, size_bytes)
 
     def wipe_brick(self, backend: str, name: str, progress: contract.Progress | None = None) -> Receipt:
-        self.unserved(name)
+        self.unserved(backend, name)
         return cast(contract.Wiper, self._driver(backend)).wipe(name, progress)
 
     def delete_brick(self, backend: str, name: str) -> Did:
-        self.unserved(name)
+        self.unserved(backend, name)
         return self._driver(backend).delete(name)
 
     def relabel_brick(self, backend: str, label: Label) -> Did:

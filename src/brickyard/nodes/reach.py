@@ -31,14 +31,14 @@ class Reach(Protocol):
             return exporting.make(Exported(backend, name, client, read_only))
 
     def unexport(self, backend: str, name: str, client: str) -> Did:
-        return self.exporting.end(name, client) if self.exporting is not None else Did.ALREADY
+        return self.exporting.end(backend, name, client) if self.exporting is not None else Did.ALREADY
 
     def exports(self) -> list[Exported]:
         return self.exporting.every() if self.exporting is not None else []
 
-    def unserved(self, name: str) -> None:
+    def unserved(self, backend: str, name: str) -> None:
         """GuestError while a brick is served to a guest of another host, which may be writing."""
-        users = ", ".join(one.client for one in self.exports() if one.name == name)
+        users = ", ".join(one.client for one in self.exports() if (one.backend, one.name) == (backend, name))
         if users:
             raise errors.GuestError(
                 f"brick {name} is exported to guest {users} of another host: detach it there first; an export that no "

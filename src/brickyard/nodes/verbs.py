@@ -153,7 +153,14 @@ class Node(Protocol):
         size_bytes: int,
         progress: Progress | None = None,
     ) -> Did:
-        """A brick with the content of one of another backend of this host, which nobody uses and which is a file."""
+        """A brick with the content of one of another backend of this host, which nobody uses and which is a file or a
+        device."""
+
+    def fetch_brick(
+        self, backend: str, label: Label, size_bytes: int, export: Export, progress: Progress | None = None
+    ) -> Did:
+        """A brick with the content of one that another host exports to us. It has a lower generation until it is
+        whole."""
 
     def snapshot_brick(self, backend: str, name: str, label: Label, progress: Progress | None = None) -> Did:
         """Keep the content of a brick; a guest of this node that uses it is paused meanwhile."""

@@ -155,6 +155,7 @@ def terminate(site: Site, caller: Caller, id: str, connector: Mapping[str, Any] 
 def _close(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str | None:
     if row.status != A.ATTACHED:
         return service.disconnect(site, caller, tx, volume, row)
+    service.check_still(volume)
     params = detach_volume.params(attachment_id=row.id, volume_id=volume.id, pool=volume.host, keep=True)
     return work.queue(site, caller, tx, "detach_volume", params, resource_id=volume.id, project_id=volume.project_id)
 

@@ -1,7 +1,7 @@
 """Moving a volume to another pool, and giving it another type, which may need that.
 
-One that nobody uses is copied on its host. One that a running instance of ours has is copied by its guest, to its own
-host or to another one that exports.
+One that nobody uses is copied by the host it goes to, which reads it there or from an export of the other host. One
+that a running instance of ours has is copied by its guest, to its own host or to another one that exports.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
 
 # Drivers whose bricks another one can take as images, of the very size that was asked for.
-MOVABLE = ("raw", "qcow2", "vdi", "lvm", "lvm-thin", "partition")
+FILES = ("raw", "qcow2", "vdi")
+MOVABLE = (*FILES, "lvm", "lvm-thin", "partition")
 COPIED = "is the source of a volume or snapshot that is being created; move it when that one is available"
 
 
@@ -38,18 +39,20 @@ def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
         if target.id == row.pool_id:
             raise errors.Invalid(f"Volume {id} lies on {target.name} already.", field="host")
         use = _use(tx, row)
-        if use is None and target.host != pools.parse(row.host).host:
-            raise errors.Invalid(
-                f"Volume {id} lies on {row.host}: while no instance has it, it can be moved to another backend of that "
-                "host.",
-                field="host",
-            )
         if use is not None:
-            _check_reach(tx, use, target.host)
+            _check_reach(tx, row, use, target.host)
+        elif target.host != pools.parse(row.host).host:
+            _check_exports(tx, pools.parse(row.host).host, f"which has volume {id}")
+            if target.driver not in FILES:
+                raise errors.Invalid(
+                    f"Pool {target.name} takes no volume of another host that no instance has; of these backends one "
+                    f"that keeps files does: {', '.join(FILES)}.",
+                    field="host",
+                )
+        else:
+            abilities.require(tx, target.id, "imports", field="host")
         if not scheduler_stats.serves(views[target.id], row.extra_specs or {}):
             raise errors.Invalid(f"Pool {target.name} does not serve type {row.volume_type}.", field="host")
-        if use is None:
-            abilities.require(tx, target.id, "imports", field="host")
         if group := _common_group(hosts.find_pool(tx, row.pool_id), target):
             raise errors.Invalid(
                 f"Pools {row.host} and {target.name} are in one volume group, {group}, which has each name once: move "
@@ -89,6 +92,8 @@ def retype(site: Site, caller: Caller, id: str, new_type: str, policy: str) -> N
                 field="migration_policy",
             )
         use = _use(tx, row)
+        if use is not None:
+            _check_reach(tx, row, use, pools.parse(row.host).host)
         names = _targets(tx, row, views, specs)
         if not names:
             raise errors.Invalid(
@@ -168,13 +173,28 @@ def _own_use(tx: Tx, row: Row, attachment: Row) -> Use:
     return Use(attachment.id, instance.id, instance.host)
 
 
-def _check_reach(tx: Tx, use: Use, name: str) -> None:
-    """Invalid unless a volume on host `name` can be a disk of the instance."""
-    host = hosts.find_host(tx, name)
-    if name != use.host and (host is None or host.export_address is None):
+def _check_reach(tx: Tx, row: Row, use: Use, name: str) -> None:
+    """Invalid unless the instance can have the volume on host `name`, and the one where it is until then."""
+    here = pools.parse(row.host).host
+    if here == name != use.host:
         raise errors.Invalid(
-            f"Instance {use.instance_id}, which has the volume, is on host {use.host}, and host {name} exports no "
-            "volumes: have export_address set there.",
+            f"Instance {use.instance_id}, which has the volume, is on host {use.host}, and cannot have it from two "
+            f"backends of host {name} at once: move it to another host first, or detach it.",
+            field="host",
+        )
+    if row.readonly and {here, name} != {use.host}:
+        raise errors.Invalid(
+            f"Volume {row.id} is read-only: while an instance has it, it moves on the host of that only.", field="host"
+        )
+    if name != use.host:
+        _check_exports(tx, name, f"and instance {use.instance_id}, which has the volume, is on host {use.host}")
+
+
+def _check_exports(tx: Tx, name: str, why: str) -> None:
+    host = hosts.find_host(tx, name)
+    if host is None or host.export_address is None:
+        raise errors.Invalid(
+            f"Host {name} exports no volumes, {why}: have export_address set there.",
             field="host",
         )
 

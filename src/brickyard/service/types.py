@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brickyard.core import errors
-from brickyard.db import default_types, encryptions, quotas, types
+from brickyard.db import audit, default_types, encryptions, quotas, types
 from brickyard.db.database import Row, Tx
 from brickyard.service.site import Caller, Site
 
@@ -179,6 +179,8 @@ def _free_name(tx: Tx, name: str, own_id: str | None = None) -> str:
 def _check_unused(tx: Tx, row: Row) -> None:
     if types.in_use(tx, row.id):
         raise errors.InvalidState(f"Volume type {row.name} is in use: volumes have it.")
+    if flow := audit.working_on(tx, [row.id]):
+        raise errors.InvalidState(f"Volume type {row.name} is in use: flow {flow} gives it to a volume.")
 
 
 def _check_private(row: Row) -> None:
