@@ -68,6 +68,16 @@ def test_nobody_else_gets_in(made: exports.Exports) -> None:
     assert "read 512" in exporting.client(mine, "read 0 512")
 
 
+def test_a_brick_of_the_same_name_in_another_backend_neither_replaces_nor_ends_it(made: exports.Exports) -> None:
+    one = brick()
+    found, other = made.make(one), dataclasses.replace(one, backend="other")
+    with pytest.raises(errors.BrickError, match="audit --repair"):
+        made.make(other)
+    assert made.end(other.backend, other.name, other.client) is Did.ALREADY
+    assert made.make(one) == found
+    assert made.every() == [one]
+
+
 def test_keys_are_for_nobody_else_to_read_and_on_no_command_line(made: exports.Exports, tmp_path: Path) -> None:
     found = made.make(brick())
     for path in (tmp_path / "exports").rglob("*"):
@@ -88,10 +98,10 @@ def test_an_end_cuts_off_and_leaves_nothing(made: exports.Exports, tmp_path: Pat
     found = made.make(one)
     with socket.create_connection((found.address, found.port), 60) as connection:
         assert connection.recv(8) == b"NBDMAGIC"
-        assert made.end(one.name, one.client) is Did.CHANGED
+        assert made.end(one.backend, one.name, one.client) is Did.CHANGED
         while connection.recv(4096):
             pass
-    assert made.end(one.name, one.client) is Did.ALREADY
+    assert made.end(one.backend, one.name, one.client) is Did.ALREADY
     assert (exporting.servers(tmp_path), list((tmp_path / "exports").iterdir())) == ([], [])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((found.address, found.port), 60)
@@ -164,7 +174,7 @@ def test_while_it_stands_still_nothing_is_written(made: exports.Exports, tmp_pat
         later.keep()
         assert server.status() != "stopped"
     with made.still(one.name):
-        assert made.end(one.name, one.client) is Did.CHANGED
+        assert made.end(one.backend, one.name, one.client) is Did.CHANGED
     assert exporting.servers(tmp_path) == []
 
 
@@ -203,7 +213,7 @@ def test_what_was_exported_before_the_address_was_taken_away_is_there_until_its_
     assert "read 512" in exporting.client(found, "read 0 512")
     with pytest.raises(errors.Unavailable, match="set export_address"):
         later.make(brick())
-    assert later.end(one.name, one.client) is Did.CHANGED
+    assert later.end(one.backend, one.name, one.client) is Did.CHANGED
     assert exporting.servers(tmp_path) == []
 
 
@@ -225,4 +235,4 @@ def test_no_name_reaches_a_path_unchecked(made: exports.Exports, name: str, clie
     with pytest.raises(errors.Invalid, match="uuid"):
         made.make(Exported("pool", name, client))
     with pytest.raises(errors.Invalid, match="uuid"):
-        made.end(name, client)
+        made.end("pool", name, client)

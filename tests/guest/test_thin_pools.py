@@ -152,6 +152,7 @@ def test_a_change_of_a_group_is_on_its_disks_when_it_is_answered(take: Take) -> 
         lvm(one, "lvcreate", "-an", "-Zn", "-Wn", "-L", "8M", "-n", "some", "ours")
         groups.extend("ours", two)
         groups.drain("ours", one)
+        groups.erase_left("ours", one)
         groups.remove_device("ours", one)
         lvm(two, "lvremove", "-y", "ours/some")
         groups.make_thin_pool(Lvm([two]), "ours", "ours-pool")

@@ -11,7 +11,7 @@ import pytest
 
 from brickyard.core import errors
 from brickyard.core.bricks import Did
-from brickyard.hypervisor import arguments, disks, home, hotplug, qemu, qmp
+from brickyard.hypervisor import arguments, disks, home, hotplug, opened, qemu, qmp
 from brickyard.hypervisor.machine import Disk, Guest
 
 from .rigs import Rig
@@ -38,7 +38,7 @@ def places(rig: Rig, id: str) -> list[tuple[str, str]]:
     at = home.Home((rig.directory / "state").resolve(), id)
     found = []
     with qmp.connected(at.path, id) as monitor:
-        for serial in hotplug.serials(monitor):
+        for serial in opened.serials(monitor):
             device = {"path": f"{hotplug.PERIPHERAL}/{disks.device_id(serial)}"}
             bus, number = (monitor.execute("qom-get", {**device, "property": name}) for name in ("parent_bus", "addr"))
             found.append((str(bus), str(number)))

@@ -254,6 +254,7 @@ def test_what_cannot_be_cloned_is_made_of_the_image_and_kept_anew(keeping: Clien
 
 def test_what_no_row_knows_is_removed_by_an_audit(keeping: Client) -> None:
     made(keeping, an_image(keeping, "one"))
+    done(keeping)
     [row] = rows(keeping)
     with keeping.site.db.begin() as tx:
         tx.execute(sa.delete(schema.cached_images))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from brickyard.core import errors
-from brickyard.core.bricks import Label
+from brickyard.core.bricks import Kind, Label
 from brickyard.db import audit
 from brickyard.db.database import Tx
 from brickyard.flows import engine, reach, repair_remove, wiping
@@ -41,10 +41,12 @@ def check(run: Run, tx: Tx) -> None:
 
 
 def wipe(run: Run) -> dict[str, Any]:
+    """A guest of this host may have the volume from where it lies now, and not this brick: that was seen to before."""
     served, label = run.params.get("served"), label_of(run.params["brick"])
-    if served is None:
+    if label.kind is not Kind.VOLUME:
         return repair_remove.wipe(run)
-    reach.unexport(run, served["host"], served["client"], label.kind, label.id, run.params["pool"])
+    if served is not None:
+        reach.unexport(run, served["host"], served["client"], label.kind, label.id, run.params["pool"])
     return repair_remove.wipe_unused(run)
 
 
