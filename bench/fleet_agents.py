@@ -59,7 +59,7 @@ def made(host: str, number: int, pools: int, racers: int) -> local.LocalNode:
     labels = {"zone": f"z{number % ZONES}", "rack": f"r{number // RACKS_OF}"}
 
     def never(name: str, options: Any) -> local.Backend:
-        raise NotImplementedError
+        raise errors.Invalid(f"Simulated hosts make no backends, as {name}.", field="host")
 
     return local.LocalNode(
         host=host, labels=labels, vcpus=64, memory_mib=262144, backends=backends, hypervisor=Memory(), make=never
@@ -84,7 +84,8 @@ class Simulated(agent.Agent):
         node = made(told["host"], number, pools, racers)
         super().__init__(node, node.host, self.settings, lambda: None)
         node.start()
-        self.wire = self._publisher = Wire()  # type: ignore[assignment]
+        wire: Any = Wire()
+        self.wire = self._publisher = wire
         self.speaker = daemon.Speaker(node)
         self.connection: Any = None
         self.busy = False

@@ -13,10 +13,9 @@ class Trouble(Exception):
     """Something that cannot be done, in words for whoever asked for it."""
 
 
-def run(*argv: str, timeout_s: float = 120, **more: str) -> str:
-    """What a program prints; Trouble with what it says when it fails. `more` is its standard input, as `text`."""
-    given = {"input": more["text"]} if more else {"stdin": subprocess.DEVNULL}
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False, **given)  # type: ignore[call-overload]
+def run(*argv: str, timeout_s: float = 120, text: str = "") -> str:
+    """What a program prints that reads `text`; Trouble with what it says when it fails."""
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode != 0:
         raise Trouble(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return str(done.stdout)
