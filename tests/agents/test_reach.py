@@ -3,6 +3,7 @@ nobody serves it for longer than it is needed."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 from collections.abc import Iterator
@@ -33,12 +34,17 @@ volume_driver = raw
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory, broker: rabbit.Rabbit, tiny_image: Path) -> Iterator[Site]:
-    """Guests run on east, and west has the volumes of type `far`."""
-    directory = tmp_path_factory.mktemp("reach")
+    with started(tmp_path_factory.mktemp("reach"), broker, tiny_image) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def started(directory: Path, broker: rabbit.Rabbit, tiny_image: Path, more: str = "") -> Iterator[Site]:
+    """Guests run on east, and west has the volumes of type `far`, with `more` options."""
     made = Site(
         Control(directory / "control", broker),
         Host(directory, "east", COMMON.format(name="near", hypervisor="qemu", address=exporting.address(0))),
-        Host(directory, "west", COMMON.format(name="far", hypervisor="none", address=exporting.address(1))),
+        Host(directory, "west", COMMON.format(name="far", hypervisor="none", address=exporting.address(1)) + more),
     )
     made.control.start()
     try:

@@ -42,6 +42,7 @@ class Guest:
 
 
 MOVING = "move "  # and the serial of a disk: a guest is held until it is decided where that is
+FAR = "far pool "  # and its name, host@backend: a guest is held for a pool that its own host cannot see
 NO_ROOM = "no room"  # why QEMU itself holds a guest: one of its writes found none, and waits to be repeated
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from brickyard.brick.driver import Driver, Extender
 from brickyard.core import clock, errors, fullness
 from brickyard.core.bricks import PREFIX, Did, Kind, Usage
 from brickyard.core.fullness import Fullness, Stage, Thresholds
-from brickyard.hypervisor.machine import MOVING, NO_ROOM, Hypervisor, Running
+from brickyard.hypervisor.machine import FAR, MOVING, NO_ROOM, Hypervisor, Running
 
 LOG = logging.getLogger(__name__)
 YOUNG_S = 2.0  # how old a figure may be by which something new is made
@@ -221,10 +221,10 @@ class Watch:
                     LOG.warning("guest %s is held: %s is almost full", guest.id, reason)
                     changed = True
             for reason in guest.held:
-                if reason.startswith(MOVING):
-                    continue  # a flow holds it, and lets it go
+                if reason.startswith((MOVING, FAR)):
+                    continue  # who holds it for that lets it go
                 # A write that found no room is repeated when no pool of the guest is full, as far as anybody knows.
-                if reason not in wanted and not (reason == NO_ROOM and wanted):
+                if reason not in wanted and not (reason == NO_ROOM and (wanted or _is_held_far(guest))):
                     self.hypervisor.release(guest.id, reason)
                     LOG.info("guest %s is let go: there is room (%s)", guest.id, reason)
                     changed = True
@@ -232,6 +232,32 @@ class Watch:
             LOG.warning("guest %s could not be held or let go, which is tried again: %s", guest.id, error)
             return True, changed
         return bool(wanted), changed
+
+    def hold_far(self, wanted: Mapping[str, Sequence[str]]) -> Did:
+        """Hold these guests for pools of other hosts (host@backend), and let all others go that are held for such. Each
+        fails alone, and the first error is raised."""
+        if self.hypervisor is None:
+            return Did.ALREADY
+        changed, failed = False, None
+        for guest in self.hypervisor.list():
+            reasons = {FAR + name for name in wanted.get(guest.id, ())} if guest.status != "stopped" else set()
+            before = {reason for reason in guest.held if reason.startswith(FAR)}
+            try:
+                for reason in sorted(reasons if guest.status == "running" else reasons - before):
+                    self.hypervisor.hold(guest.id, reason)
+                    LOG.warning("guest %s is held: %s is almost full", guest.id, reason)
+                for reason in sorted(before - reasons):
+                    self.hypervisor.release(guest.id, reason)
+                    LOG.info("guest %s is let go: there is room (%s)", guest.id, reason)
+            except (errors.GuestError, errors.NotFound) as error:
+                failed = failed or error
+            changed = changed or reasons != before
+        if changed:
+            self._holding = True  # so that a write which found no room is repeated soon
+            self.on_change()
+        if failed is not None:
+            raise failed
+        return Did.CHANGED if changed else Did.ALREADY
 
     def _is_unsure(self, reason: str, bricks: Mapping[str, set[str] | None]) -> bool:
         """Whether nobody can say now that a guest need not be held any more. A backend that is gone holds nobody."""
@@ -260,6 +286,10 @@ def _figures(served: Served, driver: Driver, usage: Usage) -> tuple[float | None
 
 def _may_fill(found: Fullness) -> bool:
     return found.data_percent is not None or found.metadata_percent is not None
+
+
+def _is_held_far(guest: Running) -> bool:
+    return any(reason.startswith(FAR) for reason in guest.held)
 
 
 def _writes(guest: Running, inside: set[str]) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from brickyard.brick.exports import Exports
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Export, Exported
-from brickyard.nodes import copies
+from brickyard.nodes import copies, fullness
 
 
 class Reach(Protocol):
@@ -17,6 +18,7 @@ class Reach(Protocol):
     host: str
     exporting: Exports | None
     copies: copies.Copies
+    watch: fullness.Watch
 
     @property
     def export_address(self) -> str | None:
@@ -35,6 +37,9 @@ class Reach(Protocol):
 
     def exports(self) -> list[Exported]:
         return self.exporting.every() if self.exporting is not None else []
+
+    def hold_far(self, wanted: Mapping[str, Sequence[str]]) -> Did:
+        return self.watch.hold_far(wanted)
 
     def unserved(self, backend: str, name: str) -> None:
         """GuestError while a brick is served to a guest of another host, which may be writing."""

@@ -314,6 +314,10 @@ class Node(Protocol):
     def unmirror_disk(self, id: str, serial: str) -> Did:
         """End the copy of a disk; the guest goes on with what it uses."""
 
+    def hold_far(self, wanted: Mapping[str, Sequence[str]]) -> Did:
+        """Hold these guests until they are named no more: each writes to the pools of other hosts (host@backend) that
+        are named with it, which are almost full."""
+
     def console(self, id: str, max_bytes: int = 65536) -> str: ...
 
     def guests(self) -> list[Running]: ...

@@ -13,7 +13,7 @@ from brickyard.core.states import A, I, V
 from brickyard.db import attachments, flavors, flows, images, instances, messages, store, types, volumes
 from brickyard.db.database import Database, Row, Tx
 from brickyard.flows import attach_instance, boot_instance, delete_instance, detach_instance, reserving
-from brickyard.hypervisor.machine import MOVING, NO_ROOM, Running
+from brickyard.hypervisor.machine import FAR, MOVING, NO_ROOM, Running
 from brickyard.service import attachments as attachment_service
 from brickyard.service import grouping, moves, quotas, reach, work
 from brickyard.service import types as type_service
@@ -206,8 +206,12 @@ def _why_paused(guest: Running) -> str | None:
     """Why the host holds a guest, in words; None while it does not."""
     pools = [reason for reason in guest.held if reason != NO_ROOM and not reason.startswith(MOVING)]
     if pools:
-        return f"{' and '.join(pools)} of its host is almost full; it goes on when there is room"
+        return f"{' and '.join(_whose(reason) for reason in pools)} is almost full; it goes on when there is room"
     return "a write found no room in its pool, and is repeated when there is some" if NO_ROOM in guest.held else None
+
+
+def _whose(reason: str) -> str:
+    return f"pool {reason.removeprefix(FAR)} of another host" if reason.startswith(FAR) else f"{reason} of its host"
 
 
 def _note_paused(tx: Tx, row: Row, why: str | None) -> None:

@@ -14,12 +14,12 @@ import threading
 from collections.abc import Callable
 
 from brickyard.core import clock, errors, settings
-from brickyard.db import agents, hosts
+from brickyard.db import agents, fullness, hosts
 from brickyard.db import instances as rows
 from brickyard.db.database import Database
 from brickyard.nodes import broker, verbs
 from brickyard.nodes.remote import Asker
-from brickyard.service import instances, lost_hosts, reports
+from brickyard.service import far_pools, lost_hosts, reports
 
 LOG = logging.getLogger(__name__)
 THREADS = 4
@@ -191,11 +191,17 @@ class Agents:
         if report is None:
             report = node.report()  # what it said before is on no record
         reports.take(self.db, self.places, node, self._settled(node, report))
+        with self.db.read() as tx:
+            reached_from = fullness.hosts_that_reach(tx, host)
+        with self._lock:
+            self._unseen |= reached_from  # their guests may have to wait now, or wait no more
+        for other in reached_from:
+            self._due.put(other)
 
     def _see(self, host: str) -> None:
         node = self.node(host)
         if node is not None:
-            instances.observe(self.db, host, node.guests)
+            far_pools.look(self.db, node, host)
 
     def _settled(self, node: verbs.Node, report: verbs.Report) -> verbs.Report:
         """The report, after the node serves what was made through the API and it has forgotten, and no more what was

@@ -11,7 +11,7 @@ from brickyard.core.fullness import Stage
 from brickyard.db import backup_services, hosts, messages
 from brickyard.db.database import Database, Tx
 from brickyard.nodes import verbs
-from brickyard.service import instances
+from brickyard.service import far_pools
 
 NO_LONGER_CONFIGURED = "It is no longer in the configuration of its host."
 
@@ -28,7 +28,7 @@ def take(db: Database, places: Refreshable, node: verbs.Node, report: verbs.Repo
     """Record what a node reports, or says when it is asked, and what became of its guests."""
     report = report or node.report()
     record(db, report)
-    instances.observe(db, report.host, node.guests)
+    far_pools.look(db, node, report.host)
     places.redraw([report.host])
 
 
