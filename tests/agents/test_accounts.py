@@ -58,9 +58,9 @@ def test_an_agent_reads_its_calls_and_says_what_it_has_to_say(hosts: tuple[Broke
 
 READING = [
     lambda one, other: layout.calls(other),
-    lambda one, other: layout.notices(one, layout.REPORT),
-    lambda one, other: layout.notices(other, layout.REPORT),
-    lambda one, other: layout.notices(other, layout.ALIVE),
+    lambda one, other: layout.reports(one),
+    lambda one, other: layout.reports(other),
+    lambda one, other: layout.retired(other)[0],
     lambda one, other: layout.asker(f"asker-of-{one}"),
 ]
 

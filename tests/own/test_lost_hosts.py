@@ -16,7 +16,7 @@ from tests.flows import soundness
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import world
 from brickyard.api import app
-from brickyard.core import image_cache
+from brickyard.core import clock, image_cache
 from brickyard.core.bricks import Kind, Label
 from brickyard.db import hosts, schema
 from brickyard.hypervisor import memory
@@ -343,7 +343,7 @@ def test_reports_of_a_lost_host_do_not_count(two: Any) -> None:
     with pytest.raises(Exception, match="declared lost"):
         reports.record(two.site.db, report)
     with two.site.db.begin() as tx:
-        assert hosts.touch(tx, ["h2"]) == (set(), set())
+        assert hosts.touch(tx, ["h2"], clock.stamp()) == (set(), set(), set())
     assert two.json("GET", "/v1/hosts/h2")["heartbeat_at"] is None
 
 

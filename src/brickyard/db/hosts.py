@@ -153,15 +153,27 @@ def freed(tx: Tx, pool_id: str, gib: int) -> None:
     tx.execute(sa.update(pools).where(pools.c.id == pool_id).values(free_gib=pools.c.free_gib + gib))
 
 
-def touch(tx: Tx, names: Collection[str]) -> tuple[set[str], set[str]]:
-    """These hosts are there, all of them in one statement. Returns those for which that is written now, and those that
-    others have locked, which is for the next time; the rest has never reported, or was declared lost."""
+class Touched(NamedTuple):
+    """Hosts that are there: for which that is written now, or was by another process a moment ago, and those that
+    others have locked, which is for the next time."""
+
+    written: set[str]
+    known: set[str]
+    locked: set[str]
+
+
+def touch(tx: Tx, names: Collection[str], since: str) -> Touched:
+    """These hosts are there, all of them in one statement, where that was not written since; the rest has never
+    reported, or was declared lost."""
     mine = sa.and_(hosts.c.name.in_(names), hosts.c.lost_at.is_(None))
-    known = free = set(tx.scalars(sa.select(hosts.c.name).where(mine)))
-    if tx.dialect.name != "sqlite":
-        free = set(tx.scalars(sa.select(hosts.c.name).where(mine).with_for_update(skip_locked=True)))
-    tx.execute(sa.update(hosts).where(mine, hosts.c.name.in_(free)).values(heartbeat_at=clock.stamp()))
-    return free, known - free
+    stale = sa.and_(mine, sa.or_(hosts.c.heartbeat_at.is_(None), hosts.c.heartbeat_at < since))
+    found = tx.execute(sa.select(hosts.c.name, stale.label("stale")).where(mine)).all()
+    due = free = {row.name for row in found if row.stale}
+    if due and tx.dialect.name != "sqlite":
+        free = set(tx.scalars(sa.select(hosts.c.name).where(stale).with_for_update(skip_locked=True)))
+    if free:
+        tx.execute(sa.update(hosts).where(mine, hosts.c.name.in_(free)).values(heartbeat_at=clock.stamp()))
+    return Touched(free, {row.name for row in found if not row.stale}, due - free)
 
 
 def refuse_lost(db: Database, name: str) -> None:

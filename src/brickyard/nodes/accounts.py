@@ -56,7 +56,7 @@ class Accounts:
         user = quote(layout.account(host), safe="")
         self._ask("DELETE", f"/users/{user}")
         self._cut(user)
-        for name in (layout.calls(host), layout.notices(host, layout.REPORT), layout.notices(host, layout.ALIVE)):
+        for name in (layout.calls(host), layout.reports(host), *layout.retired(host)):
             self._ask("DELETE", f"/queues/{self._place}/{quote(name, safe='')}")
         self._ask("DELETE", f"/exchanges/{self._place}/{quote(layout.says(host), safe='')}")
 

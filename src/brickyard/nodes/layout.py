@@ -3,12 +3,12 @@
 For each host h there are
   exchange  brickyard.node.h.says      the agent of h writes to it, and to nothing else
   queue     brickyard.node.h.calls     the agent of h reads it, and nothing else: calls, from exchange brickyard.calls
-  queues    brickyard.node.h.reports, .alive    the latest word of each kind, from the exchange of h
+  queue     brickyard.node.h.reports   its latest report, from the exchange of h
 and for each process that asks a queue brickyard.asker.<id>, bound to the exchanges of all hosts, where it
 also hears of every report and sign of life, and so which hosts are silent. A report is taken from the queue of its host
 by one conductor, a wake-up for a flow from brickyard.wakes by one, whichever that is. So the broker itself
 says who sent a message, by the exchange through which it came. All of it is made by the side that asks; an agent may
-make nothing.
+make nothing. Queues are what a broker with a thousand hosts takes longest to make, so there are few.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 CALLS = "brickyard.calls"
 WAKES, WAKE_S = "brickyard.wakes", 5  # later than that, every conductor has looked for itself
-REPORT, ALIVE = "report", "alive"  # routing keys of what is meant for any conductor
+REPORT, ALIVE = "report", "alive"  # routing keys: meant for one conductor, whichever that is, and for all
 NOTICE_S = 60  # a word about the state of a host that is older says nothing about now
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,189}")  # of an agent: it becomes a part of names in the broker
 
@@ -37,8 +37,13 @@ def calls(host: str) -> str:
     return f"brickyard.node.{host}.calls"
 
 
-def notices(host: str, key: str) -> str:
-    return f"brickyard.node.{host}.{'reports' if key == REPORT else key}"
+def reports(host: str) -> str:
+    return f"brickyard.node.{host}.reports"
+
+
+def retired(host: str) -> list[str]:
+    """Queues that the first release made, and that go with the host."""
+    return [f"brickyard.node.{host}.alive"]
 
 
 def asker(id: str) -> str:
@@ -70,10 +75,9 @@ def declare_node(channel: Any, host: str, asker_id: str, *, using: Callable[[str
     using(calls(host))
     declared = _queue(channel, calls(host), {**quorum, "x-single-active-consumer": True})
     channel.queue_bind(calls(host), CALLS, host, nowait=True)
-    for key in (REPORT, ALIVE):
-        using(notices(host, key))
-        _queue(channel, notices(host, key), {**quorum, "x-max-length": 1, "x-message-ttl": NOTICE_S * 1000})
-        channel.queue_bind(notices(host, key), says(host), key, nowait=True)
+    using(reports(host))
+    _queue(channel, reports(host), {**quorum, "x-max-length": 1, "x-message-ttl": NOTICE_S * 1000})
+    channel.queue_bind(reports(host), says(host), REPORT, nowait=True)
     for key in (asker_id, REPORT, ALIVE):
         channel.queue_bind(asker(asker_id), says(host), key, nowait=True)
     return int(declared.consumer_count)

@@ -254,8 +254,8 @@ class Asker:
             if layout.declare_node(channel, host, self.id, using=using) == 0 and doubted:
                 channel.queue_delete(layout.calls(host))
                 layout.declare_node(channel, host, self.id, using=using)
-            for key in (layout.REPORT, layout.ALIVE) if self.on_report is not None else ():
-                at = layout.notices(host, key)
+            if self.on_report is not None:
+                at = layout.reports(host)
                 tag = f"{at}.{self.id}"
                 if tag in self._consumed:
                     channel.basic_cancel(tag)  # of the queue that was there before
@@ -298,8 +298,13 @@ class Asker:
 
     def _on_word(self, message: Any) -> None:
         host = self._from(message)
-        if host is None or message.delivery_info["routing_key"] in (layout.REPORT, layout.ALIVE):
+        key = message.delivery_info["routing_key"]
+        if host is None or key == layout.REPORT:
             return  # it is there: that is all
+        if key == layout.ALIVE:
+            if self.on_report is not None and not self._listener.was_away():
+                self.on_alive(host)
+            return
         word = wire.decoded(wire.Word, broker.body(message))
         if word is None:
             return
@@ -315,8 +320,8 @@ class Asker:
         if self._listener.was_away():
             return  # it speaks of a host as it was then, and others have recorded what came after it
         if notice.report is None:
-            self.on_alive(host)
-        elif notice.report.host == host:
+            return
+        if notice.report.host == host:
             self.on_report(host, notice.report)
         else:
             LOG.error("the agent of host %s reports as %s, which does not count", host, notice.report.host)

@@ -133,7 +133,8 @@ class Agents:
             self._alive.add(host)
 
     def _touch(self) -> None:
-        """Write who is there, all together; who is on no record, or was declared lost, is heard as one that reports."""
+        """Write who is there, all together; who is on no record, or was declared lost, is heard as one that reports.
+        Every conductor hears of all, and who has it written looks at the guests."""
         while not self._stopping.wait(BEAT_S):
             with self._lock:
                 said, self._alive = self._alive, set()
@@ -141,16 +142,17 @@ class Agents:
                 continue
             try:
                 with self.db.begin() as tx:
-                    there, later = hosts.touch(tx, said)
-                    seen = rows.hosts_with_active(tx, there)
+                    found = hosts.touch(tx, said, clock.stamp(-self.interval_s / 2))
+                    seen = rows.hosts_with_active(tx, found.written)
             except Exception as error:
                 LOG.warning("that %s hosts are there could not be written, and is tried again: %s", len(said), error)
-                there, later, seen = set(), said, set()
+                found, seen = hosts.Touched(set(), set(), said), set()
+            there = found.written | found.known
             with self._lock:
-                self._alive |= later
+                self._alive |= found.locked
                 self._awaited -= there
                 self._unseen |= seen
-            for host in said - there - later:
+            for host in said - there - found.locked:
                 self._heard(host, None)
             for host in seen:
                 self._due.put(host)
