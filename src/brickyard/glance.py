@@ -91,7 +91,7 @@ class Glance:
 
     def find(self, who: Who, name_or_id: str) -> Image:
         """The image by id, or else by a name that only one has; NotFound, or Conflict for a name of several."""
-        with self._client(who) as client:
+        with self._client(who, vouch=True) as client:
             if _is_id(name_or_id):
                 answer = _asked(client, "GET", f"v2/images/{name_or_id}")
                 if answer.status_code == 200:
@@ -108,7 +108,7 @@ class Glance:
 
     def create(self, who: Who, values: Mapping[str, Any]) -> None:
         """Make an image without data, of the caller's project; Invalid says why the service refuses it."""
-        with self._client(who) as client:
+        with self._client(who, vouch=True) as client:
             answer = _asked(client, "POST", "v2/images", json=dict(values))
         if answer.status_code != 201:
             raise errors.Invalid(f"The image service refuses the image: {_said(answer)}", field="image_name")
@@ -216,8 +216,9 @@ class Glance:
     # reaching it ------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _client(self, who: Who, refused: Callable[[], object] = lambda: None) -> Iterator[Any]:
-        """`refused` is called when the token is not believed: it has expired under way, or was revoked."""
+    def _client(self, who: Who, refused: Callable[[], object] = lambda: None, *, vouch: bool = False) -> Iterator[Any]:
+        """`refused` is called when the token is not believed: it has expired under way, or was revoked. `vouch`: then
+        it is sent again with a token of this service, which makes up for the first."""
         import httpx  # which costs a start a quarter of a second
 
         bases = self._settings.servers or (self._of_catalog(who.catalog),)
@@ -226,16 +227,16 @@ class Glance:
         transport = glance_servers.in_turn(bases, self._trust(), self._settings.retries)
         timeout = self._settings.timeout_s
         hooks = {"response": [lambda answer: answer.status_code == 401 and refused()]}
+        auth = glance_servers.vouched(self._own_token) if vouch else None
         with httpx.Client(
-            base_url=f"{base.rstrip('/')}/", headers=headers, transport=transport, timeout=timeout, event_hooks=hooks
-        ) as made:
+            base_url=f"{base.rstrip('/')}/", headers=headers, transport=transport, timeout=timeout, event_hooks=hooks,
+            auth=auth,
+        ) as made:  # fmt: skip
             yield made
 
     @contextlib.contextmanager
     def _own_client(self) -> Iterator[Any]:
-        from keystoneauth1 import exceptions
-
-        try:
+        with _login_told():
             session = self._logged_in()
             token = session.get_token()
             base = None
@@ -244,13 +245,14 @@ class Glance:
                 base = session.get_endpoint(**kind, region_name=self._settings.region)
                 if base is None:
                     raise errors.ImageServiceUnavailable(_nowhere(self._settings))
-        except (exceptions.ClientException, OSError) as error:
-            raise errors.ImageServiceUnavailable(
-                f"Logging in for the image service fails: {error}; see [keystone_authtoken]."
-            ) from error
         catalog = msgspec.json.encode([_service(self._settings, base)]).decode() if base else None
         with self._client(Who(token, catalog), refused=session.invalidate) as client:
             yield client
+
+    def _own_token(self) -> str | None:
+        with _login_told():
+            token: str | None = self._logged_in().get_token()
+        return token
 
     def _logged_in(self) -> Any:
         from keystoneauth1 import loading, session
@@ -292,6 +294,19 @@ def _nowhere(configured: settings.Glance) -> str:
 def _service(configured: settings.Glance, base: str) -> dict[str, Any]:
     endpoint = {f"{configured.interface}URL": base, "region": configured.region}
     return {"type": "image", "endpoints": [endpoint]}
+
+
+@contextlib.contextmanager
+def _login_told() -> Iterator[None]:
+    """A login that fails is ImageServiceUnavailable."""
+    from keystoneauth1 import exceptions
+
+    try:
+        yield
+    except (exceptions.ClientException, OSError) as error:
+        raise errors.ImageServiceUnavailable(
+            f"Logging in for the image service fails: {error}; see [keystone_authtoken]."
+        ) from error
 
 
 @contextlib.contextmanager

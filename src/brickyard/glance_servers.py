@@ -1,9 +1,12 @@
-"""Several servers of one image service, asked in turn: the next one when one does not answer."""
+"""Several servers of one image service, asked in turn: the next one when one does not answer; and the word of this
+service for a caller whose token has expired since it was believed here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from brickyard.core import errors
 
 if TYPE_CHECKING:
     import httpx
@@ -49,3 +52,21 @@ def in_turn(bases: Sequence[str], verify: Any, retries: int) -> httpx.BaseTransp
         return httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=more)
 
     return InTurn()
+
+
+def vouched(service_token: Callable[[], str | None]) -> httpx.Auth:
+    """For requests with the token of a caller: one that is not believed is sent once more with a token of this service,
+    by which also one counts that has expired under way, or that another service has handed on. Unauthorized when it is
+    none the less not believed: it was taken back."""
+    import httpx  # which costs a start a quarter of a second
+
+    class Vouched(httpx.Auth):
+        def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+            answer = yield request
+            if answer.status_code == 401:
+                request.headers["X-Service-Token"] = service_token() or ""
+                answer = yield request
+                if answer.status_code == 401:
+                    raise errors.Unauthorized("The image service does not take this token any more: log in again.")
+
+    return Vouched()

@@ -182,7 +182,8 @@ def one_request(here: projects.Projects, case: Any, version: str, chance: random
         said = f"{caller.token}: {sent} → {response.status_code} {response.text[:800]}"
         found.failures.setdefault(f"{label}: {why}"[:300], said)
     copied = caller.role == "admin" and any(owner != caller.project for owner in before.values())
-    crosses = case.path.endswith("/accept") or (copied and case.path.endswith(CROSSING))
+    path = case.path.partition("#")[0]
+    crosses = path.endswith("/accept") or (copied and path.endswith(CROSSING))
     return bool(crosses and case.method == "POST" and response.status_code < 300)
 
 

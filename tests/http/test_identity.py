@@ -49,10 +49,14 @@ def test_while_it_is_away_a_token_can_not_be_checked_and_none_is_refused(tmp_pat
     ("wrong", "says"),
     [
         ({"auth_type": "guess"}, "auth_type is 'guess'; allowed: .*password"),
+        (
+            {"memcached_servers": ["127.0.0.1:1"], "memcache_security_strategy": "ENCRYPT"},
+            "memcache_secret_key must be defined",
+        ),
         ({"application_credential_id": "x"}, "application_credential_id means nothing with auth_type = password"),
     ],
 )
-def test_what_it_is_told_wrongly_is_named(wrong: dict[str, str], says: str) -> None:
+def test_what_it_is_told_wrongly_is_named(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(errors.Invalid, match=says):
         keystone.Keystone({**AWAY, "auth_url": "http://127.0.0.1:1/v3", **wrong})
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import server
 from pathlib import Path
 from typing import Any
 
+import httpx
 from keystoneauth1 import loading, session
 from keystoneclient.v3 import client
 
@@ -23,6 +26,7 @@ SERVE = Path(__file__).with_name("serve_keystone.py")
 SERVE_IMAGES = Path(__file__).with_name("serve_glance.py")
 PASSWORD = "secret"
 READY_S = 120
+LIFE_S = 3600  # of a token, where nothing is configured
 CONFIG = """
 [keystone_authtoken]
 auth_url = {url}
@@ -99,6 +103,33 @@ class Cloud:
         if user not in self._tokens:
             self._tokens[user] = str(self.session(user, self.users[user][1]).get_token())
         return self._tokens[user]
+
+    def brief_token(self, user: str, life_s: int) -> str:
+        """A new token of a user that is good for so many seconds, by the option that says so."""
+        config = self.log.with_name("keystone") / "keystone.conf"
+        before = config.read_text()
+        try:
+            token = self._issued(config, f"{before}[token]\nexpiration = {life_s}\n", user, life_s)
+        finally:
+            self._issued(config, before, user, LIFE_S)
+        return token
+
+    def _issued(self, config: Path, text: str, user: str, life_s: int) -> str:
+        """Let Keystone read another configuration; a token that it gives out when it has."""
+        config.write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + READY_S
+        while True:
+            session = self.session(user, self.users[user][1])
+            access = session.auth.get_access(session)
+            if abs((access.expires - access.issued).total_seconds() - life_s) <= 1:  # both are whole seconds
+                return str(access.auth_token)
+            assert time.monotonic() < deadline, "Keystone did not read its configuration"
+
+    def believes(self, token: str) -> bool:
+        """Whether Keystone says that a token is valid."""
+        headers = {"X-Auth-Token": self.token("boss"), "X-Subject-Token": token}
+        return httpx.head(f"{self.url}/auth/tokens", headers=headers, timeout=60).status_code == 200
 
     def login(self, user: str) -> tuple[str, ...]:
         """Options of the `openstack` client."""

@@ -1,13 +1,15 @@
 """A Keystone on loopback, run by the Python that `scripts/openstack` prints: serve_keystone.py DIRECTORY PORT
 
 Everything is made in the one process, for each start of keystone-manage costs seconds: tables, keys, and an
-administrator (admin, password `secret`, project admin). It is ready when the port answers.
+administrator (admin, password `secret`, project admin). It is ready when the port answers. It reads its configuration,
+DIRECTORY/keystone.conf, anew when it is sent SIGHUP.
 """
 
 from __future__ import annotations
 
 import base64
 import os
+import signal
 import socketserver
 import sys
 import threading
@@ -72,9 +74,11 @@ def main(directory: Path, port: int) -> None:
             (directory / name / number).write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
     sys.argv[1:] = []  # Keystone reads its options from there, too
     from keystone.server import wsgi
+    from oslo_config.cfg import CONF
 
     app = one_by_one(wsgi.initialize_public_application())
     prepare(f"http://127.0.0.1:{port}/v3")
+    signal.signal(signal.SIGHUP, lambda *_: CONF.reload_config_files())
     with simple_server.make_server("127.0.0.1", port, app, Server, Quiet) as server:
         server.serve_forever()
 

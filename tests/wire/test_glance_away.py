@@ -25,6 +25,7 @@ CONFIG = """
 glance_api_servers = http://127.0.0.1:{nobody},http://127.0.0.1:{door}
 glance_num_retries = 1
 glance_request_timeout = 60
+conductor_threads = 4
 """
 
 
@@ -36,6 +37,8 @@ class Door:
         self.port = self._listening.getsockname()[1]
         self.is_open, self.cuts = True, list[tuple[bytes, int]]()  # (a word that is said, bytes after which it ends)
         self.shuts = False  # with the next cut, and for good
+        self.holds, self.held = tuple[bytes, ...](), list[bytes]()  # words, and those that were said and wait
+        self.lets_go = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -52,6 +55,9 @@ class Door:
     def _pass(self, caller: socket.socket) -> None:
         with caller, socket.create_connection(("127.0.0.1", self._to)) as glance:
             said = caller.recv(65536)
+            if word := next((word for word in self.holds if word in said), None):
+                self.held.append(word)
+                self.lets_go.wait()
             glance.sendall(said)
             limit = next((cut for cut in self.cuts if cut[0] in said), None)
             if limit is not None:

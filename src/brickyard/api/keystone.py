@@ -25,13 +25,12 @@ class Keystone:
     """An identity service; `options` are those of keystonemiddleware and of its plug-in to log in, by name."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        if importlib.util.find_spec("keystonemiddleware") is None:
-            raise errors.Invalid(
-                "auth_strategy is keystone, and keystonemiddleware is not installed: install brickyard[keystone]",
-                field="auth_strategy",
-            )
         given = {name: value for name, value in options.items() if value is not None}
-        self._memory = None if given.get("memcached_servers") else Memory()
+        _need("keystonemiddleware", "auth_strategy", "is keystone", extra="keystone")
+        shared = bool(given.get("memcached_servers"))
+        if shared:
+            _need("memcache", "memcached_servers", "is set", extra="memcached")
+        self._memory = None if shared else Memory()
         self._middleware = _middleware({**given, "cache": MEMORY})
 
     def ahead(self, environ: dict[str, Any]) -> None:
@@ -80,10 +79,18 @@ class Keystone:
         )
 
 
+def _need(module: str, option: str, state: str, *, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise errors.Invalid(
+            f"{option} {state}, and what that needs is not installed: install brickyard[{extra}]", field=option
+        )
+
+
 def _middleware(options: Mapping[str, Any]) -> Any:
     """The middleware with a configuration of its own; Invalid names the option that it does not take."""
     from keystoneauth1 import exceptions, loading
     from keystonemiddleware import auth_token
+    from keystonemiddleware import exceptions as refusals
     from oslo_config import cfg
 
     config = cfg.ConfigOpts()
@@ -111,6 +118,8 @@ def _middleware(options: Mapping[str, Any]) -> Any:
         return auth_token.AuthProtocol(_reached, {"oslo_config_config": config})
     except (exceptions.MissingRequiredOptions, exceptions.ClientException) as error:
         raise errors.Invalid(f"[{GROUP}] {error}", field="auth_type") from error
+    except refusals.ConfigurationError as error:  # of memcached: all else was checked before
+        raise errors.Invalid(f"[{GROUP}] {error}", field="memcache_secret_key") from error
 
 
 def _reached(environ: Mapping[str, Any], start_response: Any) -> list[bytes]:
