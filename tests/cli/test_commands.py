@@ -65,6 +65,26 @@ def test_what_a_lost_host_takes_with_it_is_shown(brickyard):
         time.sleep(0.05)
 
 
+def test_a_drain_names_what_stays(brickyard):
+    made = httpx.post(f"{brickyard.url}/v3/volumes", json={"volume": {"size": 1, "name": "mine"}}).json()["volume"]
+    deadline = time.monotonic() + 60
+    while httpx.get(f"{brickyard.url}/v3/volumes/{made['id']}").json()["volume"]["status"] == "creating":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert brickyard("host", "drain", "h1", "--dry-run", "-f", "json").json["status"] == "none"
+    stayed = brickyard("host", "drain", "h1", code=1)
+    assert "are left on h1" in stayed.err and made["id"] in stayed.out and "stays" in stayed.out
+    assert brickyard("host", "show", "h1", "-f", "json").json["disabled_reason"] == "It is drained."
+    assert "not being drained" in brickyard("host", "drain", "h1", "--cancel", code=1).err
+    brickyard("host", "set", "h1", "--enable")
+    assert "flow_id" in brickyard("host", "drain", "h1", "--no-wait", "-f", "json").json
+    brickyard("host", "set", "h1", "--enable")
+    httpx.delete(f"{brickyard.url}/v3/volumes/{made['id']}").raise_for_status()
+    while made["id"] in ids(brickyard):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def ids(brickyard):
     """The volumes that would be lost with the host."""
     return [row["id"] for row in brickyard("host", "lost", "h1", "--dry-run", "-f", "json").json["volumes"]]

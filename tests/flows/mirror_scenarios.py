@@ -42,19 +42,19 @@ def far(target: str) -> Callable[[Site], Facts]:
     def prepare(site: Site) -> Facts:
         other = THERE if target == HERE else HERE
         facts = reach_scenarios.with_far_volume(site)
-        _only(site, other)
+        only(site, other)
         facts["volume"] = scenarios.new_volume(site)
         new = instances.NewInstance("one", "small", "k", (), (facts["volume"],), locality="rack")
         facts["instance"] = instances.boot(site, ME, new).id
         site.waker.run_all()
         assert scenarios.instance(site, facts).status == "active"
-        _only(site, HERE, THERE)
+        only(site, HERE, THERE)
         return {**facts, "there": f"{target}@raw#raw"}
 
     return prepare
 
 
-def _only(site: Site, *hosts: str) -> None:
+def only(site: Site, *hosts: str) -> None:
     backends = schema.volume_backends
     with site.db.begin() as tx:
         for host in (HERE, THERE):

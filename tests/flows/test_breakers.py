@@ -15,6 +15,7 @@ from tests.flows import (
     backup_scenarios,
     cache_scenarios,
     disk_scenarios,
+    drain_scenarios,
     group_scenarios,
     host_scenarios,
     mirror_scenarios,
@@ -40,6 +41,7 @@ SCENARIOS = (
     *upload_scenarios.SCENARIOS,
     *cache_scenarios.SCENARIOS,
     *host_scenarios.SCENARIOS,
+    *drain_scenarios.SCENARIOS,
     *disk_scenarios.SCENARIOS,
     *reach_scenarios.SCENARIOS,
 )

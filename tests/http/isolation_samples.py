@@ -118,6 +118,7 @@ BODIES: dict[str, Any] = {
     "PATCH /v1/images/{id}": {"protected": True},
     "POST /v1/audit": {"dry_run": True},
     "POST /v1/hosts/{name}/lost": {"data_lost": False},
+    "POST /v1/hosts/{name}/drain": {},
 }
 # further ways in which a body names what is a project's
 REFERENCES: tuple[tuple[str, Any], ...] = (

@@ -76,6 +76,9 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET",    "/hosts/{name}/loss",       own_hosts.loss,         "host_get",          {200: "Loss"}),
     op("POST",   "/hosts/{name}/lost",       own_hosts.lose,         "host_lose",         {202: "Begun"}, schemas.HOST_LOST),
     op("POST",   "/hosts/{name}/back",       own_hosts.back,         "host_back",         {202: "Begun"}),
+    op("GET",    "/hosts/{name}/drain",      own_hosts.drained,      "host_get",          {200: "Drain"}),
+    op("POST",   "/hosts/{name}/drain",      own_hosts.drain,        "host_drain",        {202: "Begun"}, schemas.HOST_DRAIN),
+    op("DELETE", "/hosts/{name}/drain",      own_hosts.end_drain,    "host_drain",        {202: "Begun"}),
 
     op("GET",    "/agents",                  own_agents.index,       "agent_get",         {200: "Agents"}),
     op("POST",   "/agents",                  own_agents.enroll,      "agent_enroll",      {201: "Invitation"}, schemas.AGENT_ENROLL),

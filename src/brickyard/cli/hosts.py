@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from brickyard.cli import losses, session, steps, tables
+from brickyard.cli import drains, losses, session, steps, tables
 from brickyard.cli.tables import Column
 
 
@@ -47,7 +47,7 @@ DEVICES = (
 
 @click.group()
 def host() -> None:
-    """Hosts: list, show, devices, set, enroll, dismiss, lost, back."""
+    """Hosts: list, show, devices, set, enroll, dismiss, drain, lost, back."""
 
 
 @host.command("list")
@@ -147,6 +147,29 @@ def back(talk: session.Session, host: str) -> None:
     path = f"/v1/hosts/{session.segment(host)}"
     steps.follow(talk, talk.call("POST", f"{path}/back").json()["flow_id"])
     losses.told(talk, talk.get(f"{path}/loss"))
+
+
+@host.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go where and what would stay, and do nothing.")
+@click.option("--parallel", type=click.IntRange(1, 32), default=2, show_default=True, help="Move so many at a time.")
+@click.option("--cancel", is_flag=True, help="Begin no more moves. Those that have begun go on to their end.")
+@click.option("--wait/--no-wait", default=True, help="Show how far it is until it is over, the default, or not.")
+@click.argument("host")
+@session.talks
+def drain(talk: session.Session, host: str, dry_run: bool, parallel: int, cancel: bool, wait: bool) -> None:
+    """Move the volumes of a host to other hosts, also while instances have them, and let nothing new go there.
+
+    What cannot move is named, with the reason, and stays; so do instances. Repeating it goes on with what is left.
+    """
+    path = f"/v1/hosts/{session.segment(host)}/drain"
+    if dry_run:
+        drains.told(talk, talk.get(path))
+        return
+    begun = talk.call("DELETE", path) if cancel else talk.call("POST", path, {"parallel": parallel})
+    if wait:
+        drains.follow(talk, path)
+    else:
+        tables.say(talk.form, f"see how far it is: brickyard host drain {host} --dry-run", begun.json())
 
 
 def _shown(talk: session.Session, found: dict[str, Any]) -> None:

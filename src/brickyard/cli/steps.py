@@ -52,6 +52,7 @@ DOING = {
     "snapshot": "keeping the content", "revert": "reverting", "wipe": "wiping", "delete": "deleting",
     "destroy": "ending the guest", "off": "shutting down", "drain": "moving the data away",
     "settle": "ending what waits for the host", "look": "looking at what the host has",
+    "empty": "moving volumes to other hosts",
 }  # fmt: skip
 
 

@@ -143,6 +143,18 @@ def open_named(tx: Tx, names: Sequence[str]) -> list[Row]:
     return list(tx.execute(sa.select(flows).where(flows.c.status.in_(OPEN), flows.c.name.in_(names))))
 
 
+def named_since(tx: Tx, names: Sequence[str], since: str) -> list[Row]:
+    """The flows of these names that were queued at a time or later, the oldest first."""
+    recent = sa.select(flows).where(flows.c.created_at >= since, flows.c.name.in_(names))
+    return list(tx.execute(recent.order_by(flows.c.created_at, flows.c.id)))
+
+
+def change_params(tx: Tx, id: str, params: dict[str, Any]) -> bool:
+    """Ask something else of a flow, which reads it when it is claimed next; False when it is over."""
+    changed = sa.update(flows).where(flows.c.id == id, flows.c.status.in_(OPEN)).values(params=params)
+    return tx.execute(changed).rowcount == 1
+
+
 def forget(tx: Tx, before: str, limit: int = 1000) -> int:
     """Remove flows that finished before a time."""
     old = sa.select(flows.c.id).where(flows.c.finished_at < before).limit(limit)

@@ -191,6 +191,16 @@ def _why_lost(row: Row) -> str:
     )
 
 
+def check_thawed(tx: Tx, pool_id: str | None) -> None:
+    """InvalidState while an administrator keeps the backend of a pool as it is."""
+    pool = find_pool(tx, pool_id) if pool_id is not None else None
+    if pool is not None and pool.frozen:
+        raise errors.InvalidState(
+            f"Backend {pool.backend} is frozen: nothing is made, changed or deleted there until it is thawed.",
+            field="status",
+        )
+
+
 def pools_of(tx: Tx, host_id: str) -> list[Row]:
     """The pools of a host, by name."""
     return list(tx.execute(POOLS.where(backends.c.host_id == host_id).order_by(pools.c.name)))

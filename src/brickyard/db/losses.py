@@ -68,6 +68,11 @@ def with_volumes(tx: Tx, host_id: str) -> set[str]:
     return set(tx.scalars(sa.select(attachments.c.instance_uuid).where(attachments.c.instance_uuid.in_(here))))
 
 
+def rooted_on(tx: Tx, pool_ids: Collection[str]) -> Sequence[Row]:
+    """The instances whose root disk lies on one of these pools."""
+    return _listed(tx, instances, instances.c.root_pool_id.in_(pool_ids))
+
+
 def kept_elsewhere(tx: Tx, host_id: str, volume_ids: Sequence[str]) -> dict[str, list[str]]:
     """Volume → its backups, the oldest first, that can be read where this host is not."""
     services = schema.backup_services

@@ -19,6 +19,7 @@ from brickyard.flows import (
     detach_instance,
     detach_volume,
     drain_device,
+    drain_host,
     evict_image,
     extend_pool,
     extend_volume,
@@ -94,5 +95,6 @@ FLOWS = {
         repair_records,
         lose_host,
         return_host,
+        drain_host,
     )
 }

@@ -169,6 +169,7 @@ def show(run: Run, tx: Tx) -> None:
         resource_id=p["pool_id"],  # and not the volume: that may be used and changed meanwhile
         request_id=run.request_id,
     )
+    move_volume.over(run, tx)
     after_commit(tx, run.world.places.refresh)
 
 

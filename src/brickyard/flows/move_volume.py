@@ -14,7 +14,7 @@ from typing import Any
 
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import claims, flows, hosts, store, volumes
+from brickyard.db import claims, flows, hosts, losses, store, volumes
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine, remove_copy, wiping
 from brickyard.flows.create_volume import claim_best, give_back, to_ask
@@ -35,9 +35,11 @@ def params(
     ask: dict[str, Any],
     action: str,
     change: dict[str, Any] | None = None,
+    drain: str | None = None,
 ) -> dict[str, Any]:
     """`pool` and `generation` are those that it has now; `ask` what placement.Ask takes, as JSON; `action` that of
-    states.py which ends with the move; `change` what else changes in its row then."""
+    states.py which ends with the move; `change` what else changes in its row then; `drain` the flow that drains its
+    host, if that wants the move."""
     return {
         "volume_id": volume_id,
         "gib": gib,
@@ -47,6 +49,7 @@ def params(
         "ask": ask,
         "action": action,
         "change": change or {},
+        "drain": drain,
     }
 
 
@@ -120,12 +123,21 @@ def switch(run: Run, tx: Tx) -> None:
         resource_id=p["pool_id"],  # and not the volume: that may be used and changed meanwhile
         request_id=run.request_id,
     )
+    over(run, tx)
     after_commit(tx, run.world.places.refresh)
+
+
+def over(run: Run, tx: Tx) -> None:
+    """A drain that wanted the move need not wait to begin another one."""
+    if drain := run.params.get("drain"):
+        losses.hurry(tx, [drain])
+        after_commit(tx, lambda: run.world.bell.ring(drain))
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     """It lies where it lay, and is what it was."""
     p = run.params
+    over(run, tx)
     volumes.update(tx, p["volume_id"], migration_status="error")
     store.end(tx, "volume", p["volume_id"], p["action"], ok=False, fault=error.message)
     none_fits = isinstance(error, errors.NoValidHost)

@@ -12,8 +12,9 @@ from typing import Any
 
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of, parse
+from brickyard.core.states import A
 from brickyard.db import attachments, instances, volumes
-from brickyard.db.database import Tx
+from brickyard.db.database import Row, Tx
 from brickyard.flows.engine import Run
 from brickyard.nodes import verbs
 
@@ -61,6 +62,20 @@ def unexport(run: Run, host: str, client: str, kind: Kind, id: str, pool: str) -
         at = pools.parse(pool)
         with contextlib.suppress(errors.HostLost):
             run.world.nodes[at.host].unexport(at.backend, name_of(kind, id), client)
+
+
+def attached(tx: Tx, instance: Row) -> list[Row]:
+    """The volumes that an instance has. An attachment that names it, but was not made for it by us, and whose volume
+    lies on another host, never was one of them."""
+    found = []
+    for row in attachments.of_instance(tx, instance.id):
+        volume = volumes.find(tx, row.volume_id) if row.status == A.ATTACHED else None
+        if volume is None or volume.host is None:
+            continue
+        far = is_far(instance.host, volume.host)
+        if not far or (row.connection_info or {}).get("driver_volume_type") == "nbd":
+            found.append(volume)
+    return found
 
 
 def is_disk(tx: Tx, client: str, brick_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the backend of a volume can do what is asked, and may: looked at before a status changes and anything is
+"""Whether the backend of a volume can do what is asked: looked at before a status changes and anything is
 counted."""
 
 from __future__ import annotations
@@ -16,14 +16,4 @@ def require(tx: Tx, pool_id: str | None, capability: str, *, field: str) -> None
             f"Backend {pool.backend} (driver {pool.driver}) {abilities.told(capability)}; "
             f"{abilities.instead(capability)}.",
             field=field,
-        )
-
-
-def check_thawed(tx: Tx, pool_id: str | None) -> None:
-    """Invalid while an administrator keeps the backend as it is."""
-    pool = hosts.find_pool(tx, pool_id) if pool_id is not None else None
-    if pool is not None and pool.frozen:
-        raise errors.InvalidState(
-            f"Backend {pool.backend} is frozen: nothing is made, changed or deleted there until it is thawed.",
-            field="status",
         )

@@ -11,7 +11,7 @@ from brickyard.backups.manifest import Where
 from brickyard.core import clock, errors, states
 from brickyard.core import quotas as quota_rules
 from brickyard.core.states import B, S, V
-from brickyard.db import backups, snapshots, store
+from brickyard.db import backups, hosts, snapshots, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import cancel_backup, create_backup, delete_backup
 from brickyard.service import abilities, backup_services, quotas, work
@@ -51,7 +51,7 @@ def create(site: Site, caller: Caller, new: NewBackup) -> Row:
             _check_volume(volume, new.force)
         own_snapshot = snapshot is None and volume.status == V.IN_USE
         if own_snapshot:
-            abilities.check_thawed(tx, volume.pool_id)
+            hosts.check_thawed(tx, volume.pool_id)
             abilities.require(tx, volume.pool_id, "snapshots", field="force")
         service = backup_services.for_volume(site, tx, source.host, zone=new.availability_zone)
         where = Where(new.container or service.container, id)

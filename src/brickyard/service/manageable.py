@@ -197,7 +197,7 @@ def unmanage_snapshot(site: Site, caller: Caller, id: str) -> None:
 def _begin(tx: Tx, noun: str, row: Row, idle: Any) -> None:
     if row.pool_id is None:
         raise errors.InvalidState(f"{noun.capitalize()} {row.id} lies nowhere; delete it.", field="status")
-    abilities.check_thawed(tx, row.pool_id)
+    hosts.check_thawed(tx, row.pool_id)
     abilities.require(tx, row.pool_id, "adopts", field="status")
     store.begin(tx, noun, row.id, "unmanage", where=idle, why=volume_service.COPIED)
 

@@ -6,28 +6,21 @@ that a running instance of ours has is copied by its guest, to its own host or t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from brickyard.core import errors, pools
 from brickyard.core import quotas as quota_rules
 from brickyard.core.placement import PoolView
-from brickyard.core.states import I, V
-from brickyard.db import attachments, claims, hosts, instances, snapshots, store, types, volumes
+from brickyard.core.states import V
+from brickyard.db import attachments, claims, hosts, store, types, volumes
 from brickyard.db.database import Row, Tx
-from brickyard.flows import mirror_volume, move_volume
-from brickyard.service import abilities, manageable, quotas, reach, scheduler_stats, work
+from brickyard.flows import moving
+from brickyard.service import abilities, manageable, quotas, scheduler_stats, work
 from brickyard.service import attachments as attachment_service
 from brickyard.service import types as type_service
 from brickyard.service import volumes as volume_service
 from brickyard.service.site import Caller, Site
-
-# Drivers whose bricks another one can take as images, of the very size that was asked for.
-FILES = ("raw", "qcow2", "vdi")
-MOVABLE = (*FILES, "lvm", "lvm-thin", "partition")
-COPIED = "is the source of a volume or snapshot that is being created; move it when that one is available"
 
 
 def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
@@ -38,15 +31,15 @@ def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
         target = manageable.usable_pool(site, tx, host)
         if target.id == row.pool_id:
             raise errors.Invalid(f"Volume {id} lies on {target.name} already.", field="host")
-        use = _use(tx, row)
+        use = moving.use_of(tx, row)
         if use is not None:
             _check_reach(tx, row, use, target.host)
         elif target.host != pools.parse(row.host).host:
-            _check_exports(tx, pools.parse(row.host).host, f"which has volume {id}")
-            if target.driver not in FILES:
+            moving.check_exports(tx, pools.parse(row.host).host, f"which has volume {id}")
+            if target.driver not in moving.FILES:
                 raise errors.Invalid(
                     f"Pool {target.name} takes no volume of another host that no instance has; of these backends one "
-                    f"that keeps files does: {', '.join(FILES)}.",
+                    f"that keeps files does: {', '.join(moving.FILES)}.",
                     field="host",
                 )
         else:
@@ -91,7 +84,7 @@ def retype(site: Site, caller: Caller, id: str, new_type: str, policy: str) -> N
                 "moved.",
                 field="migration_policy",
             )
-        use = _use(tx, row)
+        use = moving.use_of(tx, row)
         if use is not None:
             _check_reach(tx, row, use, pools.parse(row.host).host)
         names = _targets(tx, row, views, specs)
@@ -118,62 +111,14 @@ def complete(site: Site, caller: Caller, id: str, new_id: str) -> None:
 
 
 def _held(site: Site, tx: Tx, caller: Caller, id: str, rule: str) -> Row:
-    store.hold(tx, "volume", id)
+    moving.hold(tx, id)
     row = volume_service.require(tx, caller, id)
     site.policy.check(rule, caller, row.project_id)
-    if row.group_id is not None:
-        raise errors.InvalidState(f"Volume {id} is in group {row.group_id}; remove it from that first.")
-    if row.pool_id is None:
-        raise errors.InvalidState(f"Volume {id} lies nowhere.", field="status")
+    moving.check_place(row)
     return row
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """The attachment of a volume to a running instance of ours, on `host`."""
-
-    attachment_id: str
-    instance_id: str
-    host: str
-
-
-def _use(tx: Tx, row: Row) -> Use | None:
-    """Who uses a volume that can be moved; None when nobody does. InvalidState or Invalid for one that cannot."""
-    own = attachments.of_volume(tx, row.id)
-    if row.status == V.IN_USE and len(own) == 1:
-        use = _own_use(tx, row, own[0])
-    elif row.status == V.AVAILABLE and not own:
-        use = None
-    else:
-        raise errors.InvalidState(
-            f"Volume {row.id} must be available, or in use by one instance, to be moved, but is {row.status} with "
-            f"{len(own)} attachments.",
-            field="status",
-        )
-    _check_movable(tx, row, use)
-    return use
-
-
-def _own_use(tx: Tx, row: Row, attachment: Row) -> Use:
-    instance_id = attachment.instance_uuid
-    if instance_id is not None:
-        store.hold(tx, "instance", instance_id)  # it is neither stopped nor deleted before the move has begun
-    instance = instances.find(tx, instance_id) if instance_id is not None else None
-    if instance is None or all(volume.id != row.id for volume in reach.attached(tx, instance)):
-        raise errors.InvalidState(
-            f"Volume {row.id} is in use by a consumer that is no instance of this service; detach it there first.",
-            field="status",
-        )
-    if instance.status != I.ACTIVE:
-        raise errors.InvalidState(
-            f"Volume {row.id} is attached to instance {instance.id}, which is {instance.status}: start that, or detach "
-            "the volume.",
-            field="status",
-        )
-    return Use(attachment.id, instance.id, instance.host)
-
-
-def _check_reach(tx: Tx, row: Row, use: Use, name: str) -> None:
+def _check_reach(tx: Tx, row: Row, use: moving.Use, name: str) -> None:
     """Invalid unless the instance can have the volume on host `name`, and the one where it is until then."""
     here = pools.parse(row.host).host
     if here == name != use.host:
@@ -187,16 +132,7 @@ def _check_reach(tx: Tx, row: Row, use: Use, name: str) -> None:
             f"Volume {row.id} is read-only: while an instance has it, it moves on the host of that only.", field="host"
         )
     if name != use.host:
-        _check_exports(tx, name, f"and instance {use.instance_id}, which has the volume, is on host {use.host}")
-
-
-def _check_exports(tx: Tx, name: str, why: str) -> None:
-    host = hosts.find_host(tx, name)
-    if host is None or host.export_address is None:
-        raise errors.Invalid(
-            f"Host {name} exports no volumes, {why}: have export_address set there.",
-            field="host",
-        )
+        moving.check_exports(tx, name, f"and instance {use.instance_id}, which has the volume, is on host {use.host}")
 
 
 def check_still(tx: Tx, instance_id: str) -> None:
@@ -206,20 +142,6 @@ def check_still(tx: Tx, instance_id: str) -> None:
         volume = volumes.find(tx, attachment.volume_id)
         if volume is not None:
             attachment_service.check_still(volume)
-
-
-def _check_movable(tx: Tx, row: Row, use: Use | None) -> None:
-    if own := snapshots.of_volume(tx, row.id):
-        raise errors.InvalidState(
-            f"Volume {row.id} has {len(own)} snapshots, which cannot be moved; delete them first."
-        )
-    pool = hosts.find_pool(tx, row.pool_id)
-    if pool is None or (use is None and pool.driver not in MOVABLE):
-        raise errors.Invalid(
-            f"Volume {row.id} lies on {row.host}, and only what lies on {', '.join(MOVABLE)} can be moved while no "
-            "instance has it."
-        )
-    abilities.check_thawed(tx, row.pool_id)
 
 
 def _check_type(site: Site, caller: Caller, tx: Tx, row: Row, type_: Row) -> None:
@@ -267,27 +189,10 @@ def _begin(
     caller: Caller,
     tx: Tx,
     row: Row,
-    use: Use | None,
+    use: moving.Use | None,
     action: str,
     ask: dict[str, Any],
     change: dict[str, Any] | None = None,
 ) -> None:
-    alone = volumes.not_being_copied(row.id)
-    store.begin(tx, "volume", row.id, action, where=alone, why=COPIED, migration_status="starting")
-    params = move_volume.params(
-        volume_id=row.id,
-        gib=row.size_gib,
-        pool=row.host,
-        pool_id=row.pool_id,
-        generation=row.generation,
-        ask=ask,
-        action=action,
-        change=change,
-    )
-    name = "move_volume"
-    if use is not None:
-        name = "mirror_volume"
-        params = mirror_volume.params(
-            params, **dataclasses.asdict(use), read_only=bool(row.readonly), shared=bool(row.multiattach)
-        )
+    name, params = moving.begin(tx, row, use, action, ask, change=change)
     work.queue(site, caller, tx, name, params, resource_id=row.id, project_id=row.project_id)

@@ -196,6 +196,7 @@ RULES: dict[str, str] = {
     "brickyard:host_update": ADMIN,
     "brickyard:host_lose": ADMIN,
     "brickyard:host_back": ADMIN,
+    "brickyard:host_drain": ADMIN,
     "brickyard:agent_get": ADMIN,
     "brickyard:agent_enroll": ADMIN,
     "brickyard:agent_dismiss": ADMIN,

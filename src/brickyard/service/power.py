@@ -7,8 +7,8 @@ from typing import Any
 from brickyard.core import errors
 from brickyard.db import images, store
 from brickyard.db.database import Row, Tx
-from brickyard.flows import start_instance, stop_instance
-from brickyard.service import moves, reach, work
+from brickyard.flows import reach, start_instance, stop_instance
+from brickyard.service import moves, work
 from brickyard.service.instances import require
 from brickyard.service.site import Caller, Site
 

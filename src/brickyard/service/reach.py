@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brickyard.core import errors, pools, topology
-from brickyard.core.states import A
-from brickyard.db import attachments, hosts, volumes
+from brickyard.db import attachments, hosts
 from brickyard.db.database import Row, Tx
 from brickyard.flows import reach
 from brickyard.service import abilities
@@ -42,25 +41,11 @@ def _distance(here: Row, there: Row, levels: topology.Levels) -> int:
     return topology.distance(*places)
 
 
-def attached(tx: Tx, instance: Row) -> list[Row]:
-    """The volumes that an instance has. An attachment that names it, but was not made for it by us, and whose volume
-    lies on another host, never was one of them."""
-    found = []
-    for row in attachments.of_instance(tx, instance.id):
-        volume = volumes.find(tx, row.volume_id) if row.status == A.ATTACHED else None
-        if volume is None or volume.host is None:
-            continue
-        far = reach.is_far(instance.host, volume.host)
-        if not far or (row.connection_info or {}).get("driver_volume_type") == "nbd":
-            found.append(volume)
-    return found
-
-
 def far_disks(tx: Tx, instance: Row) -> list[dict[str, Any]]:
     """Those of its disks that lie on other hosts, for its deletion."""
     if instance.host is None:
         return []
-    mine = [(volume.id, volume.host) for volume in attached(tx, instance)]
+    mine = [(volume.id, volume.host) for volume in reach.attached(tx, instance)]
     return reach.far_disks(instance.host, instance.id, instance.root_pool, mine)
 
 

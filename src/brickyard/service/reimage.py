@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from brickyard.core import errors
 from brickyard.core.states import A, V
-from brickyard.db import store
+from brickyard.db import hosts, store
 from brickyard.db import volumes as rows
 from brickyard.flows import reimage_volume
-from brickyard.service import abilities, cloud_images, volumes, work
+from brickyard.service import cloud_images, volumes, work
 from brickyard.service.site import Caller, Site
 
 BEING_COPIED = "is the source of a volume or snapshot that is being created; re-image it when that one is available"
@@ -24,7 +24,7 @@ def reimage(site: Site, caller: Caller, id: str, image_id: str, *, reserved: boo
             if not reserved:
                 raise errors.InvalidState(f"Volume {id} is reserved; say so with reimage_reserved.", field="status")
             site.policy.check("volume:reimage_reserved", caller, row.project_id)
-        abilities.check_thawed(tx, row.pool_id)
+        hosts.check_thawed(tx, row.pool_id)
         attachments = store.attachment_statuses(tx, id)
         if len(attachments) > 1:
             raise errors.Conflict(f"Volume {id} has {len(attachments)} attachments; to be re-imaged it may have one.")

@@ -12,10 +12,10 @@ from brickyard.backups.manifest import Where
 from brickyard.core import errors, pools
 from brickyard.core import quotas as quota_rules
 from brickyard.core.states import B
-from brickyard.db import backups, store
+from brickyard.db import backups, hosts, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import import_backup, restore_backup
-from brickyard.service import abilities, backup_services, grouping, quotas, volumes, work
+from brickyard.service import backup_services, grouping, quotas, volumes, work
 from brickyard.service.attachments import held
 from brickyard.service.backups import held_backup, require
 from brickyard.service.site import Caller, Site
@@ -52,7 +52,7 @@ def _check_target(site: Site, tx: Tx, row: Row, volume: Row) -> None:
         )
     if volume.host is None:
         raise errors.InvalidState(f"Volume {volume.id} has no place to restore to.", field="volume_id")
-    abilities.check_thawed(tx, volume.pool_id)
+    hosts.check_thawed(tx, volume.pool_id)
     backup_services.reaching(site, tx, row.place, {pools.parse(volume.host).host})
 
 

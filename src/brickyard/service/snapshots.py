@@ -9,7 +9,7 @@ from typing import Any
 from brickyard.core import errors
 from brickyard.core import quotas as quota_rules
 from brickyard.core.states import S, V
-from brickyard.db import snapshots, store, volumes
+from brickyard.db import hosts, snapshots, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import create_snapshot, delete_snapshot
 from brickyard.service import abilities, quotas, work
@@ -49,7 +49,7 @@ def create_in(
     """`create` in a transaction that does more, and that holds the volume."""
     id = str(uuid.uuid4())
     site.policy.check("volume:create_snapshot", caller, volume.project_id)
-    abilities.check_thawed(tx, volume.pool_id)
+    hosts.check_thawed(tx, volume.pool_id)
     _check_volume(volume, in_use)
     abilities.require(tx, volume.pool_id, "snapshots", field="volume_id")
     deltas = quota_rules.snapshot_deltas(
@@ -117,7 +117,7 @@ def delete(site: Site, caller: Caller, id: str, *, force: bool = False) -> None:
 
 def begin_delete(site: Site, caller: Caller, tx: Tx, row: Row) -> None:
     """Begin to delete a snapshot that is held and may go."""
-    abilities.check_thawed(tx, row.pool_id)
+    hosts.check_thawed(tx, row.pool_id)
     store.begin(tx, "snapshot", row.id, "delete", where=volumes.not_a_source(None, [row.id]), why=COPIED)
     params = delete_snapshot.params(
         snapshot_id=row.id,

@@ -12,7 +12,7 @@ from brickyard import glance
 from brickyard.brick import images as inspection
 from brickyard.core import errors, sizes, states
 from brickyard.core.states import V
-from brickyard.db import flows, images, store, types, volumes
+from brickyard.db import flows, hosts, images, store, types, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import forget_image, upload_image
 from brickyard.service import abilities, work
@@ -163,7 +163,7 @@ def _check(site: Site, new: NewUpload) -> None:
 
 
 def _check_volume(site: Site, tx: Tx, row: Row, new: NewUpload) -> None:
-    abilities.check_thawed(tx, row.pool_id)
+    hosts.check_thawed(tx, row.pool_id)
     forced = new.force and site.settings.enable_force_upload
     if row.status == V.IN_USE and not forced:
         how = "this service does not allow that (enable_force_upload)" if new.force else "use force"

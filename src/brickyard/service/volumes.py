@@ -187,7 +187,7 @@ def delete(site: Site, caller: Caller, id: str, *, cascade: bool = False, force:
 
 def begin_delete(site: Site, caller: Caller, tx: Tx, row: Row, own: Sequence[Row] = ()) -> None:
     """Begin to delete a volume that is held and may go, with these snapshots of it."""
-    abilities.check_thawed(tx, row.pool_id)
+    hosts.check_thawed(tx, row.pool_id)
     for snapshot in own:
         store.begin(tx, "snapshot", snapshot.id, "delete")
     idle = volumes.not_a_source(row.id, [s.id for s in own])
@@ -209,7 +209,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
         store.hold(tx, "volume", id)
         row = require(tx, caller, id)
         site.policy.check("volume:extend", caller, row.project_id)
-        abilities.check_thawed(tx, row.pool_id)
+        hosts.check_thawed(tx, row.pool_id)
         if row.status == V.IN_USE:
             if not attached:
                 raise errors.InvalidState(f"Volume {id} is in-use; to extend it here it must be available.")
@@ -240,7 +240,7 @@ def revert(site: Site, caller: Caller, id: str, snapshot_id: str) -> None:
         store.hold(tx, "volume", id)
         row = require(tx, caller, id)
         site.policy.check("volume:revert_to_snapshot", caller, row.project_id)
-        abilities.check_thawed(tx, row.pool_id)
+        hosts.check_thawed(tx, row.pool_id)
         own = snapshots.of_volume(tx, id)
         if snapshots.find(tx, snapshot_id, caller.sees) is None:
             raise errors.NotFound(f"Snapshot {snapshot_id} could not be found.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from brickyard.api.request import Reply, Request
 from brickyard.api.views import own as views
+from brickyard.api.views import own_drains as views_of_drain
 from brickyard.api.views import own_losses as views_of_loss
 from brickyard.core import clock
 from brickyard.db.database import Row
-from brickyard.service import hosts, lost_hosts
+from brickyard.service import drains, hosts, lost_hosts
 
 
 def index(request: Request) -> Reply:
@@ -50,6 +51,23 @@ def lose(request: Request, name: str) -> Reply:
 def back(request: Request, name: str) -> Reply:
     """Look at a host that was lost and is back, or again at what was not found there. Follow it by its flow_id."""
     return Reply(202, {"flow_id": lost_hosts.take_back(request.site, request.caller, name)})
+
+
+def drained(request: Request, name: str) -> Reply:
+    """Show where the volumes of a host would go, or how far it is drained, and what stays. Nothing changes."""
+    return Reply(200, views_of_drain.drain(drains.look(request.site, name)))
+
+
+def drain(request: Request, name: str) -> Reply:
+    """Move the volumes of a host to others, `parallel` at a time; nothing new goes there. Follow it by its flow_id.
+    What cannot move stays; a repeat goes on with that."""
+    id = drains.start(request.site, request.caller, name, request.body.get("parallel", drains.PARALLEL))
+    return Reply(202, {"flow_id": id})
+
+
+def end_drain(request: Request, name: str) -> Reply:
+    """Begin no more moves. Those that have begun go on to their end; the host stays disabled."""
+    return Reply(202, {"flow_id": drains.cancel(request.site, name)})
 
 
 def _shown(request: Request, row: Row) -> dict[str, object]:

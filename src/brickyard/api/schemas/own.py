@@ -31,6 +31,7 @@ HOST_UPDATE = shapes.closed(
     minProperties=1,
 )
 HOST_LOST = shapes.closed({"data_lost": BOOLEAN, "confirm": NAME})
+HOST_DRAIN = shapes.closed({"parallel": whole(1, 32)})
 AGENT_ENROLL = shapes.closed({"host": NAME}, required=("host",))
 AGENT_CREDENTIALS = shapes.closed({"token": NAME}, required=("token",))
 DEVICE: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
@@ -144,6 +145,17 @@ ANSWERS: dict[str, Schema] = {
         ("volumes", "LostVolume"), ("snapshots", "LostSnapshot"), ("instances", "LostInstance"),
         ("attachments", "LostAttachment"), ("flows", "WaitingFlow"),
     ))]},
+    "DrainedVolume": _shown(
+        id=_S, name=_N, project_id=_S, size_gib=_I, status=_S, instance_id=_N, pool=_S,
+        state={"enum": ["planned", "moving", "moved", "waiting", "failed", "stays"]},
+        target=_N, reason=_N, flow_id=_N, progress={"anyOf": [_ref("FlowProgress"), {"type": "null"}]},
+    ),
+    "StayingInstance": _shown(id=_S, name=_N, project_id=_S, status=_S, root_pool=_N),
+    "Drain": {"allOf": [
+        _shown(host=_ref("Host"), status={"enum": ["none", "running", "cancelled", "done", "failed"]},
+               flow_id=_N, parallel={"type": ["integer", "null"]}, error=_N),
+        _list("volumes", "DrainedVolume"), _list("instances", "StayingInstance"),
+    ]},
     "Agent": _shown(host=_S, enrolled_at=_N, invited_until=_N, created_at=_S, updated_at=_N),
     "Agents": _list("agents", "Agent"),
     "Invitation": _shown(host=_S, token=_S, expires_at=_S),
