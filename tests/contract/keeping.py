@@ -9,6 +9,7 @@ from brickyard.brick.guard import Guard
 from brickyard.core.bricks import Did
 
 from .content import SIZE, snapshot_of, volume
+from .deaths import offers
 
 
 class KeepingContract:
@@ -16,14 +17,17 @@ class KeepingContract:
         """Whoever did it may have been killed before he had it written there, and then comes a power cut."""
         label, copy = volume(), volume()
         snapshot, sold = snapshot_of(label), dataclasses.replace(label, project="another")
-        for verb, args in (
-            (driver.create, (label, SIZE)),
-            (driver.grow, (label.name, 2 * SIZE)),
-            (driver.snapshot, (label.name, snapshot)),
-            (driver.clone, (label.name, copy, 2 * SIZE)),
-            (driver.relabel, (sold,)),
-            (driver.delete, (copy.name,)),
+        last = copy if offers(driver, "clones") else label
+        for capability, verb, args in (
+            ("", driver.create, (label, SIZE)),
+            ("", driver.grow, (label.name, 2 * SIZE)),
+            ("snapshots", driver.snapshot, (label.name, snapshot)),
+            ("clones", driver.clone, (label.name, copy, 2 * SIZE)),
+            ("", driver.relabel, (sold,)),
+            ("", driver.delete, (last.name,)),
         ):
+            if not offers(driver, capability):
+                continue
             assert verb(*args) is Did.CHANGED  # type: ignore[operator]
             points: list[str] = []
             with faults.installed(points.append):

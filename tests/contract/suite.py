@@ -14,8 +14,11 @@ import pytest
 
 from brickyard.brick.driver import Adopter, Cloner, Importer, Reverter, Snapshotter, Wiper
 from brickyard.brick.guard import Guard
+from brickyard.brick.memory import MemoryDriver
 from brickyard.core import errors
 from brickyard.core.bricks import Did, Kind, Label, name_of
+from brickyard.hypervisor import disks
+from brickyard.hypervisor.machine import Disk
 
 from .company import CompanyContract
 from .content import MIB, SIZE, fill, holds, snapshot_of, volume
@@ -127,6 +130,15 @@ class DriverContract(DeathContract, CompanyContract, RestoringContract):
         assert driver.open(label.name) == driver.open(label.name)
         driver.close(label.name)
         assert driver.close(label.name) is Did.ALREADY
+
+    def test_what_is_opened_may_be_given_to_a_guest(self, driver: Guard) -> None:
+        """The hypervisor refuses other formats, and a path that is neither a file nor a block device."""
+        label = volume()
+        driver.create(label, SIZE)
+        connection = driver.open(label.name)
+        disk = Disk(label.id, connection.path, connection.format)
+        (disks.check_words if isinstance(driver.driver, MemoryDriver) else disks.check)(disk)
+        driver.close(label.name)
 
     def test_close_of_an_absent_brick_is_fine(self, driver: Guard) -> None:
         absent, gone = volume(), volume()

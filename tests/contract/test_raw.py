@@ -8,10 +8,11 @@ from brickyard.brick.files import FileDriver
 from .adoption import AdoptionContract
 from .content import strange_file
 from .keeping import KeepingContract
+from .looking import LookingContract
 from .suite import DriverContract
 
 
-class TestRaw(DriverContract, AdoptionContract, KeepingContract):
+class TestRaw(DriverContract, AdoptionContract, KeepingContract, LookingContract):
     def make(self, pool: Path) -> FileDriver:
         return raw.driver(str(pool))
 
