@@ -23,11 +23,26 @@ def halfway(site: Site) -> Iterator[Halfway]:
         host.hold()
     id = site.control.volume()
     at = until(lambda: next((h for h in (site.h1, site.h2) if h.waits()), None), "a host makes the brick")
+    other = other_of(site, at)
+    enable(site, other, False)  # so that it is waited for, however long it takes
     yield site, id, at
+    enable(site, other, True)
     for host in (site.h1, site.h2):
         host.go_on()
     site.control.delete(id)
     assert not site.h1.litter() + site.h2.litter()
+
+
+def other_of(site: Site, host: Host) -> Host:
+    return site.h2 if host is site.h1 else site.h1
+
+
+def enable(site: Site, host: Host, enabled: bool) -> None:
+    site.control.http.patch(f"/v1/hosts/{host.name}", json={"enabled": enabled}).raise_for_status()
+
+
+def open_flows(site: Site) -> list[str]:
+    return [flow["name"] for flow in site.control.get("/v1/flows?open=true&all_projects=true")["flows"]]
 
 
 def go_on_and_see(halfway: Halfway) -> None:
@@ -80,20 +95,32 @@ def test_the_service_is_killed_and_starts_again(halfway: Halfway) -> None:
     go_on_and_see(halfway)
 
 
-def test_what_a_host_must_do_waits_until_it_is_back(site: Site) -> None:
+def test_what_a_host_must_do_waits_until_it_is_back_and_what_another_can_do_goes_there(site: Site) -> None:
     control = site.control
     id = control.volume()
     control.becomes(id, "available")
     host = site.host(control.host_of(id))
+    other = other_of(site, host)
+    enable(site, other, False)
+    host.hold()
+    new = control.volume()
+    until(host.waits, "its brick is being made")
+    enable(site, other, True)
     host.kill(signal.SIGKILL)
+    host.go_on()
     assert control.http.delete(f"/v3/volumes/{id}").status_code == 202
     flow = until(lambda: (f := control.flow_of(id, "delete_volume")) and f["error"] and f, "its flow waits")
     assert f"The agent of host {host.name} has not answered" in flow["error"]
     assert control.status(id) == "deleting"
+    control.becomes(new, "available")
+    assert control.host_of(new) == other.name
     host.start()
     until(lambda: control.status(id) == "gone", "the volume is gone")
     assert control.flow_of(id, "delete_volume")["error"] is None
-    assert not host.litter()
+    until(lambda: not open_flows(site), "what the host may have made is removed")
+    assert not host.litter() and other.litter() == [f"volume-{new}"]
+    assert control.get("/v1/audit")["differences"] == []
+    control.delete(new)
 
 
 def test_work_for_a_broker_that_is_away_waits_until_it_is_back(site: Site, broker: rabbit.Rabbit) -> None:

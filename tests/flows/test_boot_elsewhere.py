@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests import world
 from tests.flows import soundness
 from tests.flows.scenarios import ME, Hands, new_volume
+from tests.flows.silent_hosts import HOSTS, bricks, claimed, go_on, hear, open_flows, silence
 
 from brickyard.core import errors
 from brickyard.db import flavors, flows, images, instances, reservations, schema
@@ -22,7 +23,6 @@ from brickyard.service import instances as service
 from brickyard.service import volumes
 from brickyard.service.site import Site
 
-HOSTS = ("h1", "h2", "h3")
 IMAGE = "5b3a8bd8-6d0e-4bd9-a1c8-e3bb44d8b9f1"
 
 
@@ -54,10 +54,6 @@ def break_node(site: Site, host: str, verb: str) -> None:
         raise errors.BrickError(f"{verb} is broken on {host}")
 
     setattr(site.world.nodes[host], verb, broken)
-
-
-def bricks(site: Site) -> dict[str, int]:
-    return {host: len(site.world.nodes[host].bricks("raw")) for host in HOSTS}
 
 
 def guests(site: Site) -> dict[str, int]:
@@ -233,38 +229,6 @@ def test_a_pool_that_fails_is_left_out_and_another_one_of_its_host_does(tmp_path
     made.db.close()
 
 
-def silence(site: Site, *hosts: str) -> None:
-    """They do what they are asked, and nobody hears of it."""
-    for host in hosts:
-        node: Any = site.world.nodes[host]
-        for verb in ("create_brick", "find_brick", "wipe_brick", "delete_brick"):
-
-            def silent(*args: Any, verb: str = verb, node: Any = node, **named: Any) -> None:
-                if verb == "create_brick":
-                    type(node).create_brick(node, *args, **named)
-                raise errors.Unreachable("it does not answer")
-
-            setattr(node, verb, silent)
-
-
-def hear(site: Site, *hosts: str) -> None:
-    for host in hosts:
-        node: Any = site.world.nodes[host]
-        for verb in ("create_brick", "find_brick", "wipe_brick", "delete_brick"):
-            delattr(node, verb)
-
-
-def open_flows(site: Site) -> list[tuple[str, str]]:
-    with site.db.read() as tx:
-        return [(row.id, row.name) for row in tx.execute(sa.select(schema.flows)) if row.status in flows.OPEN]
-
-
-def go_on(site: Site) -> None:
-    """Run what waits."""
-    for id, _ in open_flows(site):
-        site.waker.run(id)
-
-
 def test_a_host_that_falls_silent_is_not_waited_for_while_there_is_another(site: Site) -> None:
     silence(site, "h1")
     row = boot(site)
@@ -331,9 +295,3 @@ def test_a_boot_waits_while_no_host_can_be_heard(site: Site) -> None:
         assert {instances.find(tx, row.id).status for row in (first, second)} == {"active"}
         assert volume_rows.find(tx, volume.id).status == "available"
     check(site)
-
-
-def claimed(site: Site) -> dict[str, int]:
-    with site.db.read() as tx:
-        rows = tx.execute(sa.select(schema.pools.c.name, schema.pools.c.claimed_gib)).all()
-    return {row.name.partition("@")[0]: row.claimed_gib for row in rows}

@@ -4,7 +4,8 @@ place   claim its size on the best pool that takes it      undo: give the claim 
 brick   make the brick: empty, a copy, or from an image, of which its pool may keep one    undo: wipe and delete it
 show    the volume is available
 
-A pool that failed is left out of the next attempt.
+A pool that failed is left out of the next attempt, and so is a host that fell silent, if there is another one: what it
+made is left there, and a flow of its own removes it. The row of the volume has no place until it has the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from brickyard.core import errors, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
 from brickyard.db import cached_images, claims, groups, hosts, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
-from brickyard.flows import engine, image_cache, image_files, places, waiting, wiping
+from brickyard.flows import engine, forsaking, image_cache, image_files, places, waiting, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
 from brickyard.nodes import verbs
@@ -43,7 +44,7 @@ def params(
 def place(run: Run, tx: Tx) -> dict[str, Any]:
     volume_id, size_gib = run.params["volume_id"], run.params["size_gib"]
     excluded = frozenset(past["place"]["pool"] for past in run.tried if "place" in past)
-    ask = to_ask(_in_group(run, tx), size_gib, excluded)
+    ask = to_ask(_in_group(run, tx), size_gib, excluded | _on_silent(tx, volume_id))
     pool = claim_best(run, tx, ask, brick_id=volume_id)
     row = hosts.find_pool(tx, pool.id)
     if row is None or volumes.find(tx, volume_id) is None:
@@ -68,14 +69,58 @@ def _in_group(run: Run, tx: Tx) -> dict[str, Any]:
     return {**ask, "pinned": [pool]}
 
 
+def _on_silent(tx: Tx, volume_id: str) -> frozenset[str]:
+    """The pools of hosts where a brick of the volume is still to be removed."""
+    left = forsaking.forsaken(tx, [volume_id])[volume_id]
+    names = {pools.parse(pool).host for pool in left.values()}
+    return frozenset(row.name for row in hosts.list_pools(tx, names)) if names else frozenset()
+
+
 def unplace(run: Run, tx: Tx) -> None:
-    give_back(run, tx, run.params["volume_id"], run.data["place"]["pool_id"], run.params["size_gib"])
+    if not _is_left(run, tx):
+        give_back(run, tx, run.params["volume_id"], run.data["place"]["pool_id"], run.params["size_gib"])
     volumes.update(tx, run.params["volume_id"], pool_id=None, backend_id=None)
     cached_images.let_go(tx, run.params["volume_id"])
 
 
 def make(run: Run) -> dict[str, Any] | None:
     """Of the image that the pool keeps, if it does; {"bad": id} when that could not be cloned, and should go."""
+    with run.world.db.read() as tx:
+        if _is_left(run, tx):
+            raise errors.Unavailable(f"The host of {run.data['place']['pool']} was silent.")
+    try:
+        return _make(run)
+    except errors.Unreachable as silent:
+        if not run.world.db.repeating(lambda: _leave(run)):
+            raise  # it is waited for
+        raise errors.Unavailable(silent.message) from silent
+
+
+def _leave(run: Run) -> bool:
+    """Leave what may be made by a host that is silent, if there is another one for the volume."""
+    p, placed, book = run.params, run.data["place"], run.world.places
+    if run.attempt >= FLOW.attempts or not run.world.nodes.hears():
+        return False
+    run.check()
+    with run.world.db.begin() as tx:
+        here = hosts.list_pools(tx, [pools.parse(placed["pool"]).host])
+        passed = {past["place"]["pool"] for past in run.tried if "place" in past}
+        others = frozenset(passed.union(row.name for row in here)) | _on_silent(tx, p["volume_id"])
+        ask = to_ask(_in_group(run, tx), p["size_gib"], others)
+        book.refresh(tx)
+        if not book.rank_pools(ask, 1).candidates:
+            return False
+        label = Label(Kind.VOLUME, p["volume_id"], run.project_id)
+        forsaking.leave(run, tx, label, placed["pool"], placed["pool_id"])
+        return volumes.update(tx, p["volume_id"], pool_id=None, backend_id=None)
+
+
+def _is_left(run: Run, tx: Tx) -> bool:
+    row = volumes.find(tx, run.params["volume_id"])
+    return row is not None and row.pool_id is None
+
+
+def _make(run: Run) -> dict[str, Any] | None:
     placed = run.data["place"]
     if "cached" not in placed:
         make_anew(run)
@@ -93,6 +138,9 @@ def make_anew(run: Run) -> None:
 
 def unmake(run: Run) -> None:
     image_files.discard(run, run.params["volume_id"])
+    with run.world.db.read() as tx:
+        if _is_left(run, tx):
+            return
     wiping.erase(run, run.data["place"]["pool"], name_of(Kind.VOLUME, run.params["volume_id"]))
 
 

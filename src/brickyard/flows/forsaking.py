@@ -1,7 +1,7 @@
-"""A host that falls silent while a boot makes its bricks there is not waited for when there is another one. What it may
+"""A host that falls silent while a flow makes bricks there is not waited for when there is another one. What it may
 have made meanwhile, or makes yet, is removed when it answers again, by a flow of its own; so long it stays claimed.
 
-Such a flow, while it is open, is also what says that a brick on a pool is none of the boot's any more.
+Such a flow, while it is open, is also what says that a brick on a pool is none of that flow's any more.
 """
 
 from __future__ import annotations
@@ -24,16 +24,20 @@ def forsake(run: Run, held: dict[str, Any]) -> None:
             return
         for brick_id, pool in held["pools"].items():
             kind = Kind.ROOT if brick_id == run.params["instance_id"] else Kind.VOLUME
-            label = Label(kind, brick_id, run.project_id)
-            flows.insert(
-                tx,
-                id=str(uuid.uuid4()),
-                name=remove_copy.FLOW.name,
-                params=remove_copy.params(pool=pool["name"], pool_id=pool["id"], label=label),
-                project_id=run.project_id,
-                resource_id=pool["id"],  # and not the volume: that may be used and changed meanwhile
-                request_id=run.request_id,
-            )
+            leave(run, tx, Label(kind, brick_id, run.project_id), pool["name"], pool["id"])
+
+
+def leave(run: Run, tx: Tx, label: Label, pool: str, pool_id: str) -> None:
+    """What lies on a pool by this label, or will, is removed, and then its claim given back."""
+    flows.insert(
+        tx,
+        id=str(uuid.uuid4()),
+        name=remove_copy.FLOW.name,
+        params=remove_copy.params(pool=pool, pool_id=pool_id, label=label),
+        project_id=run.project_id,
+        resource_id=pool_id,  # and not the volume: that may be used and changed meanwhile
+        request_id=run.request_id,
+    )
 
 
 def forsaken(tx: Tx, brick_ids: Iterable[str]) -> dict[str, dict[str, str]]:
