@@ -19,6 +19,28 @@ STRETCH = 64 * 1024
 
 
 class RestoringContract:
+    gives_back = True  # whether what was written once can be free again
+
+    def test_zeros_take_no_room_where_it_is_shared(self, driver: Guard) -> None:
+        """Neither those of a copy, nor where something else was before."""
+        if not driver.capabilities.thin:
+            return  # its room is its own, whatever lies there
+        copied, emptied, size = volume(), volume(), 8 * MIB
+        driver.create(copied, size)
+        driver.create(emptied, size)
+        before = driver.usage().allocated_bytes
+        with content.opened(driver, emptied.name) as source, content.opened(driver, copied.name, writable=True) as target:
+            content.copy(source, target)
+        assert driver.usage().allocated_bytes - before < MIB
+        with content.opened(driver, emptied.name, writable=True) as opened:
+            opened.write(0, random.Random(6).randbytes(size))
+            opened.flush()
+            assert driver.usage().allocated_bytes - before >= size
+            opened.zero(0, size)
+            opened.flush()
+            assert opened.read(0, size) == bytes(size)
+        assert driver.usage().allocated_bytes - before < (MIB if self.gives_back else 2 * size)
+
     def test_a_backup_is_restored_to_the_byte(self, driver: Guard, tmp_path: Path) -> None:
         """A full one, and one of what changed since; over what a larger brick held before."""
         keeper = keeping.Keeper(settings.Backups("volumes", tmp_path / "kept"))

@@ -125,8 +125,22 @@ class File:
         except OSError as error:
             if error.errno not in NOT_OFFERED:
                 raise
-            for at in range(begin, begin + length, len(ZEROS)):
-                self.write(at, ZEROS[: begin + length - at])
+            self._overwrite(begin, length)
+
+    def _overwrite(self, begin: int, length: int) -> None:
+        """A thin device cannot promise zeros: it is asked to let go, and only what still reads as something else is
+        written, or the pool would fill up with zeros."""
+        only_unlike = self._thin and self._device
+        if only_unlike:
+            try:
+                falloc.discard(self._descriptor, begin, length)
+            except OSError as error:
+                if error.errno not in NOT_OFFERED:
+                    raise
+        for at in range(begin, begin + length, len(ZEROS)):
+            zeros = ZEROS[: begin + length - at]
+            if not only_unlike or self.read(at, len(zeros)) != zeros:
+                self.write(at, zeros)
 
     def flush(self) -> None:
         os.fsync(self._descriptor)

@@ -124,6 +124,8 @@ class Client:
             self._ask(WRITE, begin + at, len(piece), piece)
 
     def zero(self, begin: int, length: int) -> None:
+        if not self.holds(begin, begin + length):
+            return  # formats that know no zeros would take room for them
         for at in range(begin, begin + length, ZERO_BYTES):
             self._ask(WRITE_ZEROES, at, min(ZERO_BYTES, begin + length - at))
 

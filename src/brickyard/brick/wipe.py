@@ -25,7 +25,7 @@ from brickyard.core import clock, errors
 from brickyard.core.bricks import WipeMethod
 from brickyard.core.sizes import GIB, KIB, MIB
 
-BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F  # <linux/fs.h>; both take the first byte and the length, as two 64-bit numbers
+BLKZEROOUT = 0x127F  # <linux/fs.h>; the first byte and the length, as two 64-bit numbers
 CHUNK_BYTES = 32 * MIB  # between two fsyncs and two looks at the rate
 NOTE_BYTES = GIB  # between two notes: what a death costs at most
 WRITE_BYTES = 4 * MIB
@@ -170,7 +170,7 @@ def _methods(descriptor: int) -> list[tuple[WipeMethod, Act]]:
 
 
 def _discard(descriptor: int, begin: int, length: int) -> None:
-    _asked(lambda: fcntl.ioctl(descriptor, BLKDISCARD, struct.pack("QQ", begin, length)))
+    _asked(lambda: falloc.discard(descriptor, begin, length))
 
 
 def _write_zeroes(descriptor: int, begin: int, length: int) -> None:
