@@ -29,7 +29,10 @@ class RestoringContract:
         driver.create(copied, size)
         driver.create(emptied, size)
         before = driver.usage().allocated_bytes
-        with content.opened(driver, emptied.name) as source, content.opened(driver, copied.name, writable=True) as target:
+        with (
+            content.opened(driver, emptied.name) as source,
+            content.opened(driver, copied.name, writable=True) as target,
+        ):
             content.copy(source, target)
         assert driver.usage().allocated_bytes - before < MIB
         with content.opened(driver, emptied.name, writable=True) as opened:

@@ -125,11 +125,11 @@ class Picture:
 
     def _allowed(self, tx: Tx, use: moving.Use | None) -> list[tuple[Place, placement.PoolView]]:
         """Pools of other hosts that a volume can move to, and be used from as it is now. Invalid if there is none."""
-        files = [found for found in self._elsewhere() if found[1].driver in moving.FILES]
+        files = [found for found in self._elsewhere() if found[1].driver in moving.MOVABLE]
         if use is None:
             if not files:
                 raise errors.Invalid(
-                    f"No instance has it, and no other host keeps files ({', '.join(moving.FILES)}): attach it to an "
+                    f"No instance has it, and no other host has a pool of {', '.join(moving.MOVABLE)}: attach it to an "
                     "instance, then drain again."
                 )
             return files

@@ -36,10 +36,10 @@ def migrate(site: Site, caller: Caller, id: str, host: str) -> None:
             _check_reach(tx, row, use, target.host)
         elif target.host != pools.parse(row.host).host:
             moving.check_exports(tx, pools.parse(row.host).host, f"which has volume {id}")
-            if target.driver not in moving.FILES:
+            if target.driver not in moving.MOVABLE:
                 raise errors.Invalid(
                     f"Pool {target.name} takes no volume of another host that no instance has; of these backends one "
-                    f"that keeps files does: {', '.join(moving.FILES)}.",
+                    f"does: {', '.join(moving.MOVABLE)}.",
                     field="host",
                 )
         else:
