@@ -49,6 +49,7 @@ class LookingContract:
             driver.create(goes, SIZE)
             found, reached = disturbed(lambda: list(driver.list()), lambda: driver.delete(goes.name), at)
             labels = {brick.name: brick.label for brick in found}
+            assert {brick.size_bytes for brick in found} == {SIZE}, at
             assert labels.pop(goes.name, goes) == goes, at
             assert labels == {stays.name: stays}, at
             driver.delete(goes.name)

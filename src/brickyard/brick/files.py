@@ -108,17 +108,20 @@ class FileDriver:
                 sidecar = labels.read(self._directory, name)
             except errors.BrickMismatch:
                 sidecar = None
+            size_bytes = self._size(name, status)
             # Delete removes the data before the label: no label may mean that the brick has just gone.
-            if sidecar is not None or self._same(status, self._status(name)):
+            if size_bytes is not None and (sidecar is not None or self._same(status, self._status(name))):
                 label = sidecar.label if sidecar is not None else None
-                return Found(name, self._size(name, status), status.st_blocks * 512, label)
+                return Found(name, size_bytes, status.st_blocks * 512, label)
         return None
 
     def _data(self) -> Iterable[tuple[str, int, os.stat_result]]:
         """Name, virtual size and status of every file in the pool whose name is that of a brick."""
         for name in sorted(os.listdir(self._directory)):
-            if bricks.parse(name) and (status := self._status(name)) is not None:
-                yield name, self._size(name, status), status
+            if not bricks.parse(name) or (status := self._status(name)) is None:
+                continue
+            if (size_bytes := self._size(name, status)) is not None:
+                yield name, size_bytes, status
 
     def _status(self, name: str) -> os.stat_result | None:
         try:
@@ -130,12 +133,15 @@ class FileDriver:
     def _same(self, one: os.stat_result, other: os.stat_result | None) -> bool:
         return other is not None and one.st_ino == other.st_ino
 
-    def _size(self, name: str, status: os.stat_result) -> int:
-        """The virtual size, or that of the file where something lies in the pool that we cannot read."""
+    def _size(self, name: str, status: os.stat_result) -> int | None:
+        """The virtual size, or that of the file where something lies in the pool that we cannot read. None for what
+        has just gone."""
         try:
             return self._format.size_bytes(self._path(name), status)
-        except (errors.BrickMismatch, FileNotFoundError):
+        except errors.BrickMismatch:
             return status.st_size
+        except FileNotFoundError:
+            return None
 
     # verbs ------------------------------------------------------------------------------------------------------
 
