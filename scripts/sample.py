@@ -24,6 +24,7 @@ SECTIONS = {
     "cors": "Browsers: read by the control plane only.",
     "oslo_middleware": "Proxies: read by the control plane only.",
     "oslo_policy": "Read by the control plane only.",
+    "tracing": "Traces for OpenTelemetry: read by every process, the agents of hosts included.",
     "host": "This machine: where it stands, and what it gives to instances.",
 }
 OTHER = "Read where the service runs."

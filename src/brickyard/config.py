@@ -64,6 +64,7 @@ def load(
         agents=_agents(read),
         run_node=read.value("agents", "embedded_node"),
         debug=read.value("DEFAULT", "debug"),
+        tracing=_tracing(read),
         warnings=tuple(dict.fromkeys(read.warnings)),
     )
 
@@ -227,6 +228,11 @@ def _database_url(read: Files, state_dir: Path) -> str:
     if url is None:
         return f"sqlite:///{state_dir / 'brickyard.db'}"
     return url
+
+
+def _tracing(read: Files) -> settings.Tracing | None:
+    endpoint, ratio = (read.value("tracing", name) for name in ("endpoint", "sampling_ratio"))
+    return settings.Tracing(endpoint, ratio) if endpoint else None
 
 
 def _is_loopback(host: str) -> bool:

@@ -34,6 +34,7 @@ KINDS: dict[str, Callable[[options.Option], Callable[[str], Any]]] = {
     "json": lambda option: options.json_object,
     "regex": lambda option: options.regex,
     "database": lambda option: options.database_url,
+    "traces": lambda option: options.traces_url,
     "broker": lambda option: options.broker_url,
     "origins": lambda option: options.origins,
 }

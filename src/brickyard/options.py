@@ -51,6 +51,7 @@ class Option:
             "json": "a JSON object",
             "regex": "a regular expression",
             "origins": "* or https://host:port, with commas between them",
+            "traces": "http://host:port or https://host:port, with or without a path",
             "broker": "rabbit://user:password@host:port/vhost",
             "database": "sqlite:////absolute/path, postgresql+psycopg://user:password@host/name or "
             "mysql+pymysql://user:password@host/name",
@@ -131,6 +132,14 @@ def origins(text: str) -> list[str]:
     if not all(one == "*" or ORIGIN.fullmatch(one) for one in found):
         raise ValueError("not origins")
     return found
+
+
+def traces_url(text: str) -> str:
+    """The URL that spans are sent to: with the usual path where there is none."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.port == 0:
+        raise ValueError("not a collector")
+    return text if parts.path.strip("/") else f"{text.rstrip('/')}/v1/traces"
 
 
 def without_password(text: str) -> str:
@@ -243,6 +252,8 @@ TABLE: tuple[Option, ...] = (
     Option("cors", "allow_headers", "list", "X-Auth-Token,X-OpenStack-Request-ID,OpenStack-API-Version", "Headers that they may send."),
     Option("oslo_middleware", "enable_proxy_headers_parsing", "flag", "false", "Whether Forwarded and X-Forwarded-Proto, -Host, -Port and -Prefix are believed, for links in answers. Only where nobody reaches the API but through a proxy that sets them."),
     Option("oslo_policy", "policy_file", "text", None, "A policy.yaml with rules that differ from the defaults, see docs/reference/policy.md. It is read at the start."),
+    Option("tracing", "endpoint", "traces", None, "Where spans of requests go, a collector that takes OTLP over HTTP: http://127.0.0.1:4318. Needs the extra otel. Headers and certificates for it are given in the environment variables of OpenTelemetry, OTEL_EXPORTER_OTLP_HEADERS and so on. Default: none are made."),
+    Option("tracing", "sampling_ratio", "ratio", "1.0", "Of which part of the requests there are spans: 0.1 is one of ten. A request that comes with a traceparent is traced as that says.", minimum=0, maximum=1),
     Option("host", "labels", "labels", None, "Where this host stands: zone=z1,rack=r2 and any level between."),
     Option("host", "export_address", "address", None, "Address of this host at which guests of other hosts reach its bricks, by NBD over TLS. Default: its bricks are for its own guests."),
     Option("host", "export_ports", "ports", "10810-11809", "The ports for that, the first and the last: one for each brick and guest."),

@@ -387,3 +387,25 @@ def test_a_service_without_a_node_needs_a_broker(load: Load) -> None:
 def test_a_certificate_that_is_not_there_is_told(load: Load) -> None:
     text = "[DEFAULT]\ntransport_url = rabbit://mq1\n[oslo_messaging_rabbit]\nssl = true\nssl_ca_file = /nowhere.pem\n"
     assert "ssl_ca_file" in refusal(load, text)
+
+
+def test_spans_go_nowhere_unless_a_collector_is_named(load: Load) -> None:
+    assert load().tracing is None
+    found = load("[tracing]\nendpoint = http://127.0.0.1:4318\n").tracing
+    assert found is not None and (found.endpoint, found.sampling_ratio) == ("http://127.0.0.1:4318/v1/traces", 1.0)
+    found = load("[tracing]\nendpoint = https://u:secret@c/otlp/x\nsampling_ratio = 0.1\n").tracing
+    assert found is not None and (found.endpoint, found.sampling_ratio) == ("https://u:secret@c/otlp/x", 0.1)
+    assert "secret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "url", ["collector:4318", "grpc://collector:4317", "http://", "http://u:secret@c:0", "http://c?x=y"]
+)
+def test_a_url_that_is_no_collector_is_refused_without_its_password(load: Load, url: str) -> None:
+    said = refusal(load, f"[tracing]\nendpoint = {url}\n")
+    assert "endpoint" in said and "http://host:port or https://host:port" in said and "secret" not in said
+
+
+@pytest.mark.parametrize("ratio", ["-0.1", "1.1", "ten", "nan"])
+def test_a_part_of_the_requests_is_between_none_and_all(load: Load, ratio: str) -> None:
+    assert "a number from 0 to 1" in refusal(load, f"[tracing]\nsampling_ratio = {ratio}\n")

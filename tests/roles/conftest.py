@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests import engines, rabbit
 from tests.agents.conftest import _broker, broker
+from tests.collector import Collector
 from tests.roles.fleet import Fleet
 
 from brickyard.db.database import Database
@@ -15,14 +16,21 @@ __all__ = ["_broker", "broker"]
 
 
 @pytest.fixture(scope="package")
-def running(tmp_path_factory: pytest.TempPathFactory, _broker: rabbit.Rabbit) -> Iterator[Fleet]:
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="package")
+def running(tmp_path_factory: pytest.TempPathFactory, _broker: rabbit.Rabbit, collector: Collector) -> Iterator[Fleet]:
     server = engines.server("mariadb" if engines.KIND == "mariadb" else "postgresql")
     db = Database(server.url)
     with db.begin() as tx:
         engines.forget_all(tx)
     db.close()
     _broker.start()
-    fleet = Fleet(tmp_path_factory.mktemp("roles"), _broker, server.url)
+    fleet = Fleet(tmp_path_factory.mktemp("roles"), _broker, server.url, collector.url)
     try:
         fleet.a1.run("db", "upgrade", *fleet.a1.where())
         fleet.start(*fleet.control)

@@ -1,4 +1,5 @@
-"""Two APIs, two conductors and two agents: six processes on one database server and one RabbitMQ."""
+"""Two APIs, two conductors and two agents: six processes on one database server and one RabbitMQ, and a
+collector of their traces."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from tests import rabbit
-from tests.agents.rig import Control, Host, Process, until
+from tests.agents.rig import NODE, Control, Host, Process, until
 
 from brickyard.db import schema
 from brickyard.db.database import Database
@@ -21,12 +22,13 @@ LEASE_S = 4  # as tests/agents/rig.py has it
 class Fleet:
     """Every control process has the same state directory, as with a shared file system: images lie there."""
 
-    def __init__(self, room: Path, broker: rabbit.Rabbit, url: str) -> None:
-        more = f"[database]\nconnection = {url.replace('%', '%%')}\n"
+    def __init__(self, room: Path, broker: rabbit.Rabbit, url: str, collector: str) -> None:
+        traced = f"[tracing]\nendpoint = {collector}\n"
+        more = f"[database]\nconnection = {url.replace('%', '%%')}\n{traced}"
         self.db = Database(url)
         self.a1, self.a2 = (Control(room / name, broker, "api", more) for name in ("a1", "a2"))
         self.c1, self.c2 = (Process(room / name, self.a1.config.read_text(), "conductor") for name in ("c1", "c2"))
-        self.n1, self.n2 = Host(room, "n1"), Host(room, "n2")
+        self.n1, self.n2 = Host(room, "n1", NODE + traced), Host(room, "n2", NODE + traced)
         self.hosts = {host.name: host for host in (self.n1, self.n2)}
         self.control: tuple[Process, ...] = (self.a1, self.a2, self.c1, self.c2)
         for number, process in enumerate(self.control):

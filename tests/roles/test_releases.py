@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from tests import engines, rabbit
-from tests.agents.rig import ROOT, Control, Host, Process, until
+from tests.agents.rig import NODE, ROOT, Control, Host, Process, until
+from tests.collector import Collector
 
 from brickyard.db import migrate
 from brickyard.db.database import Database
@@ -61,15 +62,16 @@ def after(room: Path) -> Path:
 class Sites:
     """An API, a conductor and an agent of each release."""
 
-    def __init__(self, room: Path, broker: rabbit.Rabbit, url: str) -> None:
-        more = f"[database]\nconnection = {url.replace('%', '%%')}\n"
+    def __init__(self, room: Path, broker: rabbit.Rabbit, url: str, collector: str) -> None:
+        traced = f"[tracing]\nendpoint = {collector}\n"  # which the release before does not know
+        more = f"[database]\nconnection = {url.replace('%', '%%')}\n{traced}"
         self.db = Database(url)
         sources = {"old": before(room / "before"), "new": after(room / "after")}
         self.apis, self.conductors, self.agents = {}, {}, {}
         for name, source in sources.items():
             api = Control(room / f"api-{name}", broker, "api", more)
             conductor = Process(room / f"conductor-{name}", api.config.read_text(), "conductor")
-            agent = Host(room, name)
+            agent = Host(room, name, NODE + traced)
             for process in (api, conductor, agent):
                 process.sources = source
             self.apis[name], self.conductors[name], self.agents[name] = api, conductor, agent
@@ -85,8 +87,8 @@ class Sites:
 
 
 @pytest.fixture
-def sites(tmp_path: Path, broker: rabbit.Rabbit) -> Iterator[Sites]:
-    made = Sites(tmp_path, broker, engines.server("postgresql").url)
+def sites(tmp_path: Path, broker: rabbit.Rabbit, collector: Collector) -> Iterator[Sites]:
+    made = Sites(tmp_path, broker, engines.server("postgresql").url, collector.url)
     with made.db.begin() as tx:
         engines.forget_all(tx)
     try:
@@ -97,7 +99,7 @@ def sites(tmp_path: Path, broker: rabbit.Rabbit) -> Iterator[Sites]:
             engines.forget_all(tx)
 
 
-def test_the_release_before_works_on_beside_the_next_one(sites: Sites) -> None:
+def test_the_release_before_works_on_beside_the_next_one(sites: Sites, collector: Collector) -> None:
     old, new = sites.apis["old"], sites.apis["new"]
     old.run("db", "upgrade", *old.where())
     old.start()
@@ -115,6 +117,7 @@ def test_the_release_before_works_on_beside_the_next_one(sites: Sites) -> None:
         until(lambda api=api: api.hosts_up() >= {"old", "new"}, "both agents are heard")
         api.picture()
     work(sites)
+    until(lambda: [span for span in collector.spans() if span.name == "create_brick"], "a host is in a trace")
     for api in (old, new):
         assert api.get("/v1/audit")["differences"] == []
 

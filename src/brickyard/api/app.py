@@ -16,9 +16,9 @@ from typing import Any
 import falcon
 import msgspec
 
-from brickyard.api import auth, cors, faults, own, proxies, routes, validation, versions
+from brickyard.api import auth, cors, faults, own, proxies, routes, spans_of, validation, versions
 from brickyard.api.request import Reply, Request
-from brickyard.core import clock, errors, trace
+from brickyard.core import clock, errors, spans, trace
 from brickyard.service.site import Caller, Site
 
 LOG = logging.getLogger("brickyard.request")
@@ -55,6 +55,7 @@ class Around:
         context.request_id = f"req-{uuid.uuid4()}"
         theirs = req.get_header("X-OpenStack-Request-ID") or ""
         trace.begin(request_id=context.request_id, global_request_id=theirs if GLOBAL_ID.fullmatch(theirs) else None)
+        context.span = spans_of.begin(req) if spans.on() else None
         context.version = None
         context.project = None
         if match := self.project.match(req.path):
@@ -74,6 +75,8 @@ class Around:
             resp.set_header("OpenStack-API-Version", f"volume {context.version or versions.MIN}")
             resp.set_header("Vary", "OpenStack-API-Version")
         own.observe(req, resp, clock.monotonic() - context.started)
+        if context.span is not None:
+            spans_of.end(req, resp, context.span)
         trace.begin()
 
 

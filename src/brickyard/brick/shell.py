@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from brickyard.brick import faults
-from brickyard.core import clock, errors
+from brickyard.core import clock, errors, spans
 
 LOG = logging.getLogger(__name__)
 PACKAGES = {
@@ -83,7 +83,9 @@ def run(
     `watch` sees the output piece by piece while the command runs.
     """
     command = [find(argv[0]), *argv[1:]]
-    with faults.step(f"run {' '.join(argv[:2])}"):
+    # What it works on stands in the log; some arguments are nobody's business.
+    words = argv[:2] if argv[1:] and argv[1].isalpha() else argv[:1]
+    with faults.step(f"run {' '.join(argv[:2])}"), spans.of(f"run {' '.join(words)}", program=argv[0]):
         return _run(command, timeout_s, input, watch)
 
 

@@ -11,6 +11,8 @@ import contextvars
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from brickyard.core import spans
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -20,7 +22,7 @@ class Claim:
     epoch: int
 
 
-class Stop(Exception):
+class Stop(spans.NotFailed):
     """This process must do nothing more for the flow that it runs: another conductor has it, or this process ends.
 
     Nothing has failed by that, so it is no error that a step might answer by trying elsewhere."""

@@ -118,6 +118,14 @@ class Agents:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where spans go, by OTLP over HTTP, and of which part of the requests that bring no trace of their own."""
+
+    endpoint: str = field(repr=False)  # it may carry a password
+    sampling_ratio: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Cors:
     """Which pages' scripts may call the API from a browser, and what they may send and read."""
 
@@ -193,4 +201,5 @@ class Settings:
     agents: Agents | None = None  # None: there is no node but the one in this process
     run_node: bool = True  # whether this process is a node itself
     debug: bool = False  # the log says what every step and command does
+    tracing: Tracing | None = None  # None: no spans are made
     warnings: tuple[str, ...] = ()  # about what was read, for the log of the start

@@ -19,7 +19,7 @@ import httpx
 
 from brickyard.core import clock, errors, settings
 from brickyard.core.settings import Broker, Settings
-from brickyard.daemons import logs, notify, own_node, state_dir
+from brickyard.daemons import logs, notify, own_node, state_dir, tracing
 from brickyard.nodes import agent, fences, layout, local, verbs
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def run(found: Settings, *, say: Callable[[str], None]) -> None:
             f"host is {host!r}; allowed for an agent: letters, digits, dots, dashes, underscores", field="host"
         )
     state_dir.prepare(found.state_dir)
-    with state_dir.held(found.state_dir):
+    with tracing.of(found.tracing, "node", host), state_dir.held(found.state_dir):
         node = own_node.make(found, list(_remembered(found.state_dir).items()))
         node.host = host
         node.on_backends = lambda: _remember(found.state_dir, node)

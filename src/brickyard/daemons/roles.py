@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from brickyard.core import clock, errors
 from brickyard.core.settings import Agents, Settings
-from brickyard.daemons import logs, notify, serve, state_dir
+from brickyard.daemons import logs, notify, serve, state_dir, tracing
 from brickyard.db import alone, database, hosts, migrate
 from brickyard.db.database import Database
 
@@ -115,7 +115,10 @@ def _shared(settings: Settings, role: str) -> Iterator[tuple[Database, Agents]]:
     state_dir.prepare(settings.state_dir)
     db = database.Database(settings.database_url)
     try:
-        with alone.Alone(db, lost=lambda: os.kill(os.getpid(), signal.SIGTERM), shared=True):
+        with (
+            tracing.of(settings.tracing, role, settings.node.host),
+            alone.Alone(db, lost=lambda: os.kill(os.getpid(), signal.SIGTERM), shared=True),
+        ):
             migrate.check(db)
             yield db, settings.agents
     finally:

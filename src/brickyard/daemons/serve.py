@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brickyard.core import clock
 from brickyard.core.settings import Service, Settings
-from brickyard.daemons import logs, notify, own_node, state_dir
+from brickyard.daemons import logs, notify, own_node, state_dir, tracing
 from brickyard.db import alone, database, flows, hosts, migrate
 from brickyard.db.database import Database
 from brickyard.glance import Glance
@@ -34,7 +34,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     for warning in settings.warnings:
         LOG.warning("configuration: %s", warning)
     state_dir.prepare(settings.state_dir)
-    with state_dir.held(settings.state_dir):
+    with tracing.of(settings.tracing, "serve", settings.node.host), state_dir.held(settings.state_dir):
         db = database.Database(settings.database_url)
         try:
             with alone.Alone(db, lost=lambda: os.kill(os.getpid(), signal.SIGTERM)):

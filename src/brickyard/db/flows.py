@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from brickyard.core import clock
+from brickyard.core import clock, spans
 from brickyard.db import schema
 from brickyard.db.database import Row, Tx
 
@@ -38,12 +38,13 @@ def insert(
     request_id: str | None,
     in_s: float = 0,
 ) -> None:
-    """Queue a flow; it runs once the transaction is committed, and `in_s` seconds have passed."""
+    """Queue a flow; it runs once the transaction is committed, and `in_s` seconds have passed. With its parameters is
+    kept in which span it was asked for, if in one: `asked` tells them apart."""
     now = clock.stamp()
     row = {
         "id": id,
         "name": name,
-        "params": params,
+        "params": {**params, **spans.carried()},
         "status": "running",
         "project_id": project_id,
         "resource_id": resource_id,
@@ -52,6 +53,12 @@ def insert(
         "created_at": now,
     }
     tx.execute(INSERT, row)
+
+
+def asked(row: Row) -> tuple[dict[str, Any], str | None]:
+    """The parameters of a flow, and the traceparent of the span in which it was queued."""
+    params = dict(row.params)
+    return params, params.pop(spans.TRACEPARENT, None)
 
 
 def withdraw(tx: Tx, id: str) -> bool:

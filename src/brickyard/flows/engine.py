@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from brickyard.core import clock, errors, fence
+from brickyard.core import clock, errors, fence, spans
 from brickyard.db import flows as rows
 from brickyard.db.database import Database, Tx
 from brickyard.flows import failures, left_behind, progress, trail
@@ -49,6 +49,7 @@ class Run:
     failures: list[errors.BrickyardError] = field(default_factory=list)  # and why each of them failed
     step: str | None = None  # the Act that is done or undone now
     moved: progress.Moved | None = None  # and how far it is, if it can tell
+    traceparent: str | None = None  # the span that queued it
 
     def check(self) -> None:
         """Before an Act undoes, or goes on to a host that nobody has asked yet: fence.Stop if another has the flow."""
@@ -104,7 +105,7 @@ def nothing_in(run: Run, tx: Tx) -> None:
     """The undo of a Commit whose rows another step takes care of."""
 
 
-class Later(Exception):
+class Later(spans.NotFailed):
     """Raised by a step that can be repeated: it is not its turn. The flow is let go, and the step tried again soon;
     what a Commit has written by then is rolled back, and `meanwhile` is written instead."""
 
@@ -169,7 +170,8 @@ class Engine:
             with self.db.begin() as tx:
                 journal = self._read(tx, id, lease_s)
                 if journal is not None and journal.is_new():
-                    self._advance(journal, tx)
+                    with spans.within(journal.run.traceparent):
+                        self._advance(journal, tx)
                 return journal
         except Exception:
             # All of it was rolled back. Taken alone, the step that failed here fails once more, and that is logged.
@@ -180,7 +182,9 @@ class Engine:
         row = rows.claim(tx, id, self.owner, lease_s)
         if row is None:
             return None
-        run = Run(row.id, row.params, row.project_id, row.request_id, self.world, row.attempt, row.epoch)
+        params, traceparent = rows.asked(row)
+        run = Run(row.id, params, row.project_id, row.request_id, self.world, row.attempt, row.epoch)
+        run.traceparent = traceparent
         return Journal(row, run, self.catalogue[row.name], rows.log(tx, id), self.owner)
 
     def _forward(self, journal: Journal) -> None:

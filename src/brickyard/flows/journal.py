@@ -28,6 +28,7 @@ class Journal:
 
     def __init__(self, row: Any, run: Run, flow: Flow, log: Sequence[Any], owner: str) -> None:
         self.flow, self.owner, self.run = flow, owner, run
+        self.resource_id: str = row.resource_id
         self.status: str = row.status
         self.error: errors.BrickyardError | None = None
         self.setbacks: int = row.setbacks

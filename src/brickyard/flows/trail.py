@@ -1,4 +1,4 @@
-"""The lines of the log that lead from a request to its flow and to what the flow did."""
+"""The lines of the log, and the spans, that lead from a request to its flow and to what the flow did."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from brickyard.core import clock, trace
+from brickyard.core import clock, spans, trace
 from brickyard.db import flows as rows
 
 if TYPE_CHECKING:
@@ -18,10 +18,23 @@ LOG = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def of(journal: Journal) -> Iterator[None]:
-    """What is logged in the block names the flow and the request that asked for it; a last line says how it ended."""
-    run, started = journal.run, clock.monotonic()
-    with trace.of(request_id=run.request_id, flow_id=run.id, flow=journal.flow.name):
+    """What is logged in the block names the flow and the request that asked for it; a last line says how it ended. The
+    block is a span below that request, as is each other run of the flow: before a conductor died, and after."""
+    run, started, name = journal.run, clock.monotonic(), journal.flow.name
+    facts: dict[str, spans.Fact] = {
+        "resource_id": journal.resource_id,
+        "project_id": run.project_id,
+        "attempt": run.attempt,
+    }
+    with (
+        trace.of(request_id=run.request_id, flow_id=run.id, flow=name),
+        spans.begun(f"flow {name}", "consumer", parent=run.traceparent, epoch=run.epoch, **facts) as span,
+        trace.of(trace_id=spans.trace_id()),
+    ):
         yield
+        span.note(status=journal.status)
+        if journal.status == "failed" and journal.error:
+            span.fail(journal.error.message)
         if journal.status in rows.OPEN:
             return
         line = {"attempt": run.attempt, "seconds": round(clock.monotonic() - started, 3)}
@@ -35,7 +48,7 @@ def of(journal: Journal) -> Iterator[None]:
 def step(name: str) -> Iterator[None]:
     """The same for a step that touches the world; its end is told to those who want every line."""
     started, outcome = clock.monotonic(), "failed"
-    with trace.of(step=name):
+    with trace.of(step=name), spans.of(f"step {name}"):
         try:
             yield
             outcome = "ended"

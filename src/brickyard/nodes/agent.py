@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from brickyard.core import clock, errors, fence, trace
+from brickyard.core import clock, errors, fence, spans, trace
 from brickyard.core.bricks import Label
 from brickyard.core.settings import Broker
 from brickyard.nodes import broker, fences, layout, verbs, wire
@@ -162,7 +162,7 @@ class Agent:
 
     def _work(self, long: bool) -> None:
         while (call := self._ready[long].get()) is not None:
-            trace.begin(**call.trace)
+            trace.begin(**{name: fact for name, fact in call.trace.items() if name != spans.TRACEPARENT})
             word = self._done(call)
             with call.lock:
                 call.over, call.over_s = word, clock.monotonic()
@@ -177,7 +177,9 @@ class Agent:
         more = {"progress": moved} if call.verb.tells else {}
         try:
             self.fences.check(call.claim)  # it may have waited in line while its flow was claimed again
-            result = getattr(self.node, call.verb.name)(**call.values, **more)
+            parent = call.trace.get(spans.TRACEPARENT)
+            with spans.of(call.verb.name, "server", parent=parent, host=self.host, verb=call.verb.name):
+                result = getattr(self.node, call.verb.name)(**call.values, **more)
             return wire.Word(call.id, "done", result=wire.plain(result), protocol=wire.PROTOCOL)
         except Exception as error:
             if not isinstance(error, errors.BrickyardError):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from brickyard.core import clock, errors, fence, trace
+from brickyard.core import clock, errors, fence, spans, trace
 from brickyard.core.settings import Agents
 from brickyard.nodes import broker, layout, verbs, wire
 
@@ -121,6 +121,10 @@ class Asker:
     # calls --------------------------------------------------------------------------------------------------------
 
     def call(self, host: str, verb: wire.Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        with spans.of(f"ask {verb.name}", "client", host=host, verb=verb.name):
+            return self._call(host, verb, args, named)
+
+    def _call(self, host: str, verb: wire.Verb, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         progress = verb.signature.bind(None, *args, **named).arguments.get("progress")
         claim = fence.now()
         asked = wire.Ask(
@@ -128,7 +132,7 @@ class Asker:
             verb=verb.name,
             asker=self.id,
             values=wire.packed(verb, args, named),
-            trace=dict(trace.now()),
+            trace={**trace.now(), **spans.carried()},
             flow=claim.flow,
             epoch=claim.epoch,
             protocol=wire.PROTOCOL,

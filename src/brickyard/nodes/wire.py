@@ -32,7 +32,7 @@ class Ask(msgspec.Struct, omit_defaults=True):
     verb: str
     asker: str  # the routing key of the answers
     values: dict[str, Any] = {}
-    trace: dict[str, str] = {}  # on whose behalf, for the agent's log
+    trace: dict[str, str] = {}  # on whose behalf, for the agent's log, and the traceparent for its spans
     flow: str = ""  # whose step it is, if any,
     epoch: int = 0  # and the claim of that flow under which it is asked; see fences.py
     protocol: int = 1
