@@ -68,7 +68,7 @@ def started(directory: Path, broker: rabbit.Rabbit, tiny_image: Path, more: str 
 
 def prepare(control: Control, image: Path) -> None:
     cmdline = (image / "cmdline").read_text().strip()
-    for name, more in (("tiny", ""), ("counting", " brickyard.count=yes")):
+    for name, more in (("tiny", ""), ("counting", " brickyard.count=yes loglevel=6")):
         id = control.post("/v1/images", {"name": name, "kind": "kernel", "cmdline": cmdline + more}, 201)["id"]
         for role, file in (("kernel", "vmlinuz"), ("initrd", "initrd.img")):
             assert control.http.put(f"/v1/images/{id}/files/{role}", content=(image / file).read_bytes()).is_success
@@ -183,6 +183,20 @@ def arrived(site: Site, instance: str, volume: str, host: str) -> None:
     until(lambda: len(exporting.servers(west.directory)) == served, "it is served while it is needed")
 
 
+def extended(site: Site, instance: str, volume: str) -> None:
+    """The guest sees it grow, though another host has it, and goes on writing."""
+    control, _, west = site
+    headers = {"OpenStack-API-Version": "volume 3.42"}
+    grow = {"os-extend": {"new_size": 2}}
+    answer = control.http.post(f"/v3/volumes/{volume}/action", json=grow, headers=headers)
+    assert answer.status_code == 202, answer.text
+    until(lambda: control.status(volume) != "extending", "it has grown", PATIENCE_S)
+    assert (control.status(volume), control.shown(volume)["size"]) == ("in-use", 2)
+    prints(control, instance, "new size: 4194304 512-byte logical blocks")
+    prints(control, instance, f"counted {counted(control, instance) + 2}")
+    assert len(exporting.servers(west.directory)) == 1
+
+
 def drained(control: Control, host: str, to: str, volume: str) -> None:
     """The host is emptied of the volume, and takes new ones again."""
     where = f"/v1/hosts/{host}"
@@ -204,9 +218,12 @@ def test_a_volume_moves_to_another_host_while_its_guest_writes(site: Site) -> No
     move(control, volume, there)
     east.kill()  # QEMU copies on, and whoever asked for it finds it again
     east.start()
-    arrived(site, one, volume, there)
-    move(control, volume, back)
-    arrived(site, one, volume, back)
+    for at in (there, back):
+        arrived(site, one, volume, at)
+        if at == "west":
+            extended(site, one, volume)
+        if at == there:
+            move(control, volume, back)
     last = counted(control, one)
     delete(control, one)
     drained(control, back, there, volume)  # which nobody uses now

@@ -178,6 +178,27 @@ def test_while_it_stands_still_nothing_is_written(made: exports.Exports, tmp_pat
     assert exporting.servers(tmp_path) == []
 
 
+def test_what_grows_while_it_is_closed_is_served_as_it_was_and_larger(made: exports.Exports, tmp_path: Path) -> None:
+    one, other = brick(), brick()
+    found = made.make(one)
+    made.make(other)
+    exporting.client(found, "write -P 0x22 0 4096")
+    with made.closed(one.name):
+        assert len(exporting.servers(tmp_path)) == 1
+        made.keep()
+        assert made.make(one) == found
+        assert len(exporting.servers(tmp_path)) == 1, "nobody serves it before it has grown"
+        os.truncate(tmp_path / "pool" / one.name, 2 * MIB)
+    assert made.make(one) == found
+    assert "wrote" in exporting.client(found, "read -P 0x22 0 4096", f"write -P 0x33 {MIB} 4096")
+    with made.still(one.name), pytest.raises(errors.BrickError, match="is being copied"), made.closed(one.name):
+        pass
+    assert len(exporting.servers(tmp_path)) == 2
+    with pytest.raises(errors.NoSpace), made.closed(one.name):
+        raise errors.NoSpace
+    assert len(exporting.servers(tmp_path)) == 2
+
+
 def test_ports_that_are_taken_are_passed_by_and_their_end_is_told(tmp_path: Path) -> None:
     first = exporting.LAST + 1
     made = again(tmp_path, (first, first + 1))

@@ -11,7 +11,7 @@ from tests.flows.scenarios import IMAGE, ME, Scenario, instance, new_volume, sta
 
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import attachments, flavors, images, schema
-from brickyard.service import audit, instances
+from brickyard.service import audit, instances, volumes
 from brickyard.service.site import Site
 
 Facts = dict[str, Any]
@@ -84,6 +84,28 @@ def plugged(site: Site, facts: Facts) -> None:
     reaches(site, facts, facts["spare"])
 
 
+def extend(site: Site, facts: Facts) -> None:
+    volumes.extend(site, ME, facts["volume"], 3, attached=True)
+
+
+def extended(site: Site, facts: Facts) -> None:
+    """Its pool, its brick and its guest agree, and it is served as before."""
+    row = scenarios.volume(site, facts["volume"])
+    assert (row.status, row.size_gib) == ("in-use", 3)
+    found = site.world.nodes[THERE].find_brick("raw", name_of(Kind.VOLUME, row.id))
+    assert found.size_bytes == 3 * 2**30
+    [guest] = site.world.nodes[HERE].hypervisor.guests.by_id.values()
+    assert guest.sizes[row.id] == 3 * 2**30
+    assert {one.name for one in site.world.nodes[THERE].exports()} == {name_of(Kind.VOLUME, row.id)}
+    reaches(site, facts, row.id)
+
+
+def not_extended(site: Site, facts: Facts) -> None:
+    row = scenarios.volume(site, facts["volume"])
+    assert row.status in ("in-use", "error_extending") and row.size_gib == 1
+    reaches(site, facts, row.id)
+
+
 def with_stray_export(site: Site) -> Facts:
     facts = with_far_volume(site)
     site.world.nodes[THERE].export("raw", name_of(Kind.VOLUME, facts["volume"]), str(uuid.uuid4()))
@@ -111,6 +133,7 @@ SCENARIOS = (
         scenarios.still_there,
         hosts=(HERE, THERE),
     ),
+    Scenario("extend_volume", with_far_instance, extend, extended, not_extended, hosts=(HERE, THERE)),
     Scenario(
         "attach_instance",
         with_far_instance,

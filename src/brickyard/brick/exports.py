@@ -123,6 +123,28 @@ class Exports:
                     for at in self._of(name):
                         self.server.thaw(at)
 
+    @contextlib.contextmanager
+    def closed(self, name: str) -> Iterator[None]:
+        """No export has the brick open inside: its clients wait, and find it afterwards as it is then. BrickError while
+        it is copied."""
+        with self._lock:
+            if name in self._held:
+                raise errors.BrickError(f"brick {name} is being copied; repeat this when that is over")
+            self._held[name] += 1
+        try:
+            with self._lock:
+                for at in self._of(name):
+                    self.server.close(at)
+            yield
+        finally:
+            with self._lock:
+                self._held[name] -= 1
+                if not self._held[name]:
+                    del self._held[name]
+                    for at, record in self._records():
+                        if record.exported.name == name:
+                            self._serve(at, record)
+
     def serves(self, name: str) -> bool:
         return any(exported.name == name for exported in self.every())
 

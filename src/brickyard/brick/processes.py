@@ -75,6 +75,16 @@ def end(pid: int, marks: Marks, *, terminate_s: float, kill_s: float) -> bool:
         return False
 
 
+def ask_to_end(pid: int, marks: Marks, *, timeout_s: float) -> bool:
+    """SIGTERM, and nothing worse: what it holds in memory reaches the disk. Whether it has ended."""
+    with _held(pid, marks) as descriptor:
+        if descriptor is None:
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        return _ended(descriptor, timeout_s)
+
+
 def freeze(pid: int, marks: Marks, *, timeout_s: float) -> bool:
     """Stop every thread of a process until `thaw`. False when there is none, or when it does not stop in time."""
     if not _signal(pid, marks, signal.SIGSTOP):

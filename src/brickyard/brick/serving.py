@@ -10,7 +10,7 @@ from brickyard.brick import direct, processes, shell
 from brickyard.core import errors
 from brickyard.core.bricks import Connection, Exported
 
-START_S, TERMINATE_S, KILL_S, FREEZE_S = 30.0, 5.0, 10.0, 30.0
+START_S, TERMINATE_S, KILL_S, FREEZE_S, CLOSE_S = 30.0, 5.0, 10.0, 30.0, 60.0
 CONNECTIONS = "8"  # a client that lost its connection makes another one before the old one is known to be dead
 PID_FILE = b"--pid-file"
 
@@ -24,6 +24,9 @@ class Server(Protocol):
     def runs(self, at: Path) -> bool: ...
 
     def end(self, at: Path) -> None: ...
+
+    def close(self, at: Path) -> None:
+        """End it once all that it was told is written. BrickError when that takes too long; it may end yet."""
 
     def freeze(self, at: Path) -> None:
         """Nothing is served, and nothing written, until `thaw`."""
@@ -62,6 +65,12 @@ class Nbd:
             if not processes.end(pid, marks, terminate_s=TERMINATE_S, kill_s=KILL_S):
                 raise errors.BrickError(f"process {pid}, the export {at.name}, does not end; look at its storage")
 
+    def close(self, at: Path) -> None:
+        marks = _marks(at)
+        for pid in processes.search(marks):
+            if not processes.ask_to_end(pid, marks, timeout_s=CLOSE_S):
+                raise errors.BrickError(f"the export {at.name} does not end within {CLOSE_S:g} s; look at its storage")
+
     def freeze(self, at: Path) -> None:
         marks = _marks(at)
         pid = processes.find(at / "pid", marks)
@@ -94,6 +103,9 @@ class Simulated:
 
     def end(self, at: Path) -> None:
         self.served.discard(at)
+
+    def close(self, at: Path) -> None:
+        self.end(at)
 
     def freeze(self, at: Path) -> None:
         """It never writes."""

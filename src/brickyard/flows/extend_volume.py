@@ -1,32 +1,59 @@
 """Extend a volume, attached or not.
 
+ask     a guest of another host can be told               undo: none, nothing was done
 claim   claim the difference on its pool                 undo: give the difference back
 grow    grow the brick; a running guest is told          undo: none, a brick never shrinks
+tell    tell a guest of another host                     undo: none
 size    the volume has its new size
 
+While a brick that is exported grows, nothing is served, and its guest waits.
 When the brick grew and its reply was lost, the volume keeps its old size and a repeat finds the brick large enough.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import claims, store
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, image_cache
+from brickyard.flows import engine, image_cache, telling
 from brickyard.flows.engine import Act, Commit, Flow, Run
-from brickyard.flows.telling import tell
+from brickyard.nodes import verbs
 
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, volume_id: str, pool: str, pool_id: str, old_gib: int, new_gib: int) -> dict[str, Any]:
-    return {"volume_id": volume_id, "pool": pool, "pool_id": pool_id, "old_gib": old_gib, "new_gib": new_gib}
+def params(
+    *, volume_id: str, pool: str, pool_id: str, old_gib: int, new_gib: int, guest: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """`guest` is the instance {id, host} that has the volume and runs, if that is on another host."""
+    return {
+        "volume_id": volume_id,
+        "pool": pool,
+        "pool_id": pool_id,
+        "old_gib": old_gib,
+        "new_gib": new_gib,
+        "guest": guest,
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
+
+
+def ask(run: Run) -> None:
+    """An agent of a release that does not know how, or a guest that is not there, is found before anything is done."""
+    p, guest = run.params, run.params.get("guest")
+    if guest is None:
+        return
+    try:
+        run.world.nodes[guest["host"]].resize_disk(guest["id"], p["volume_id"], sizes.gib_to_bytes(p["old_gib"]))
+    except errors.Unreachable:
+        raise
+    except (errors.GuestError, errors.NotFound, errors.Invalid, errors.Unavailable) as error:
+        raise errors.InvalidState(f"Instance {guest['id']} cannot be told of it: {error.message}") from error
 
 
 def claim(run: Run, tx: Tx) -> None:
@@ -51,19 +78,30 @@ def grow(run: Run) -> None:
     run.world.nodes[at.host].grow_brick(at.backend, name, size_bytes, run.progress(name))
 
 
+def tell(run: Run) -> None:
+    """One that runs no more finds the new size when it is started."""
+    p, guest = run.params, run.params.get("guest")
+    if guest is None:
+        return
+    with contextlib.suppress(errors.HostLost):
+        node: verbs.Node = run.world.nodes[guest["host"]]
+        if any(one.id == guest["id"] and one.status != "stopped" for one in node.guests()):
+            node.resize_disk(guest["id"], p["volume_id"], sizes.gib_to_bytes(p["new_gib"]))
+
+
 def size(run: Run, tx: Tx) -> None:
     new_gib = run.params["new_gib"]
     store.end(tx, "volume", run.params["volume_id"], "extend", ok=True, size_gib=new_gib, target_gib=None, fault=None)
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
-    """Without room nothing was touched, and the volume is what it was; a driver that failed leaves error_extending."""
+    """Without room, or a guest that can be told, nothing was touched, and the volume is what it was; a driver that
+    failed leaves error_extending."""
     volume_id = run.params["volume_id"]
-    untouched = isinstance(error, errors.NoValidHost)
+    untouched = isinstance(error, errors.NoValidHost | errors.InvalidState)
     store.end(tx, "volume", volume_id, "extend", ok=untouched, target_gib=None, fault=error.message)
-    tell(
-        run, tx, error, kind="VOLUME", id=volume_id, action="extend", detail="no_host" if untouched else "extend_failed"
-    )
+    detail = "no_host" if isinstance(error, errors.NoValidHost) else "extend_failed"
+    telling.tell(run, tx, error, kind="VOLUME", id=volume_id, action="extend", detail=detail)
 
 
 # definition --------------------------------------------------------------------------------------------------------
@@ -71,8 +109,10 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "extend_volume",
     (
+        Act("ask", do=ask, undo=engine.nothing),
         Commit("claim", do=claim, undo=unclaim),
         Act("grow", do=grow, undo=engine.nothing),
+        Act("tell", do=tell, undo=engine.nothing),
         Commit("size", do=size, undo=engine.nothing_in),
     ),
     failed=failed,

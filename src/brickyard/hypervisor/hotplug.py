@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from brickyard.core import clock, errors
+import socket
+
+from brickyard.core import bricks, clock, errors
 from brickyard.core.bricks import Did
 from brickyard.hypervisor import arguments, disks, mirrors, opened, qmp
 from brickyard.hypervisor.machine import Disk
 
 UNPLUGGED = "DEVICE_DELETED"
 UNPLUG_REFUSED = "DEVICE_UNPLUG_GUEST_ERROR"
+CONNECT_S = 5.0
 ASK_AGAIN_S = 2.0  # QEMU takes the same request again after a second
 PERIPHERAL = "/machine/peripheral"  # the devices that were given an id
 
@@ -51,7 +54,8 @@ def detach(monitor: qmp.Monitor, id: str, serial: str, *, timeout_s: float) -> D
     return Did.CHANGED if is_plugged or was_open else Did.ALREADY
 
 
-def resized(monitor: qmp.Monitor, id: str, serial: str, size_bytes: int) -> Did:
+def resized(monitor: qmp.Monitor, id: str, serial: str, size_bytes: int, export: bricks.Export | None = None) -> Did:
+    """`export`: of the host that serves the disk, if that is another one."""
     name = opened.used(monitor, serial)
     node = opened.node(monitor, name) if name is not None else None
     if node is None:
@@ -59,8 +63,22 @@ def resized(monitor: qmp.Monitor, id: str, serial: str, size_bytes: int) -> Did:
     if node["image"]["virtual-size"] >= size_bytes:
         return Did.ALREADY
     disks.check_growth(node["drv"], serial)
+    if export is not None:
+        _meet_again(monitor, node["node-name"], export)
     monitor.execute("block_resize", {"node-name": node["node-name"], "size": size_bytes})
     return Did.CHANGED
+
+
+def _meet_again(monitor: qmp.Monitor, name: str, export: bricks.Export) -> None:
+    """QEMU learns the size of an export when it connects, which it does when it reads; and it stands still while it
+    cannot, so it is not asked before somebody serves there."""
+    try:
+        socket.create_connection((export.address, export.port), CONNECT_S).close()
+    except OSError as error:
+        raise errors.Unreachable(
+            f"The export of {export.name} at {export.address}:{export.port} does not answer: {error}."
+        ) from error
+    monitor.execute("human-monitor-command", {"command-line": f'qemu-io {name} "read -q 0 512"'})
 
 
 def _released(monitor: qmp.Monitor, device: str, timeout_s: float) -> str | None:

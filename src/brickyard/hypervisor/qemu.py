@@ -141,8 +141,9 @@ class Qemu:
             return did
 
     def resized(self, id: str, serial: str, size_bytes: int) -> Did:
-        with self._running(id) as (_, _, monitor):
-            return hotplug.resized(monitor, id, serial, size_bytes)
+        with self._running(id) as (_, record, monitor):
+            export = next((disk.export for disk in record.guest.disks if disk.serial == serial), None)
+            return hotplug.resized(monitor, id, serial, size_bytes, export)
 
     def mirror(self, id: str, disk: Disk, progress: Progress | None = None) -> Did:
         did = Did.ALREADY

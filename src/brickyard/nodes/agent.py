@@ -33,7 +33,9 @@ DEVICES = frozenset({
     "claim_devices", "make_pool", "unmake_pool", "extend_pool", "drain_device", "wipe_moved", "refill_device",
     "remove_device", "destroy_pool",
 })  # fmt: skip
-GUESTS = frozenset({"boot", "stop", "destroy", "attach", "detach", "still_disk", "pivot_disk", "unmirror_disk"})
+GUESTS = frozenset({
+    "boot", "stop", "destroy", "attach", "detach", "resize_disk", "still_disk", "pivot_disk", "unmirror_disk",
+})  # fmt: skip
 LOOKING = frozenset({"find_brick", "find_backup", "cancel_backup"})
 
 

@@ -251,9 +251,12 @@ class LocalNode(contents.Contents, reach.Reach, mirroring.Mirroring):
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: contract.Progress | None = None) -> Did:
         driver = self._open_driver(backend, name, size_bytes)
-        if self.exporting is not None and self.exporting.serves(name):
-            raise errors.GuestError(f"brick {name} is used by a guest of another host and cannot grow: detach it first")
         guests = self._guests_with(copies.serial_of(name))
+        if self.exporting is not None and self.exporting.serves(name):
+            if guests:
+                raise errors.GuestError(f"brick {name} is used by guests of several hosts, and cannot grow meanwhile")
+            with self.exporting.closed(name):
+                return driver.grow(name, size_bytes, progress)
         if not guests or self.hypervisor is None:
             return driver.grow(name, size_bytes, progress)
         if driver.open(name).format == "raw":
@@ -338,6 +341,9 @@ class LocalNode(contents.Contents, reach.Reach, mirroring.Mirroring):
 
     def detach(self, id: str, serial: str) -> Did:
         return self._hypervisor().detach(id, serial)
+
+    def resize_disk(self, id: str, serial: str, size_bytes: int) -> Did:
+        return self._hypervisor().resized(id, serial, size_bytes)
 
     def console(self, id: str, max_bytes: int = 65536) -> str:
         return self._hypervisor().console(id, max_bytes)

@@ -168,7 +168,7 @@ class Node(Protocol):
     def revert_brick(self, backend: str, name: str, snapshot: str, progress: Progress | None = None) -> Did: ...
 
     def grow_brick(self, backend: str, name: str, size_bytes: int, progress: Progress | None = None) -> Did:
-        """Also while a guest of this node uses it, which is told."""
+        """Also while a guest of this node uses it, which is told, or one of another host: see `resize_disk` there."""
 
     def wipe_brick(self, backend: str, name: str, progress: Progress | None = None) -> Receipt:
         """Make the content of a brick unreadable for whoever gets its space next; it cannot be opened any more. May
@@ -299,6 +299,10 @@ class Node(Protocol):
     def attach(self, id: str, disk: BrickDisk) -> Did: ...
 
     def detach(self, id: str, serial: str) -> Did: ...
+
+    def resize_disk(self, id: str, serial: str, size_bytes: int) -> Did:
+        """Tell a guest that a disk has grown whose brick another host exports. ALREADY when it has that size, or more.
+        GuestError when it cannot be told, Unreachable while the export is not served."""
 
     def mirror_disk(self, id: str, disk: BrickDisk, progress: Progress | None = None) -> Did:
         """Copy a disk of a guest to this one, which has its serial, and follow what the guest writes; it answers when

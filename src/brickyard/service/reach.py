@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from brickyard.core import errors, pools, topology
-from brickyard.db import attachments, hosts
+from brickyard.core.states import I
+from brickyard.db import attachments, hosts, instances, store
 from brickyard.db.database import Row, Tx
 from brickyard.flows import reach
 from brickyard.service import abilities
@@ -49,13 +50,24 @@ def far_disks(tx: Tx, instance: Row) -> list[dict[str, Any]]:
     return reach.far_disks(instance.host, instance.id, instance.root_pool, mine)
 
 
-def check_growth(tx: Tx, volume: Row) -> None:
-    """Refuse to extend a volume in use that cannot grow: for its driver, or since an instance of another host has it,
-    and its size is fixed for as long."""
+def check_growth(tx: Tx, volume: Row) -> dict[str, str] | None:
+    """Refuse to extend a volume in use that cannot grow: for its driver, or since several have it, of several hosts.
+    The instance of another host that has it and runs, as extend_volume takes it."""
     abilities.require(tx, volume.pool_id, "online_extend_support", field="status")
-    for row in attachments.of_volume(tx, volume.id):
-        if (row.connection_info or {}).get("driver_volume_type") == "nbd":
-            raise errors.InvalidState(
-                f"Volume {volume.id} is attached to instance {row.instance_uuid} of another host, which cannot see it "
-                "grow; detach it there first."
-            )
+    own = attachments.of_volume(tx, volume.id)
+    far = [row for row in own if (row.connection_info or {}).get("driver_volume_type") == "nbd"]
+    if not far:
+        return None
+    if len(own) > 1:
+        raise errors.InvalidState(
+            f"Volume {volume.id} is attached to instance {far[0].instance_uuid} of another host and to others: it "
+            "does not grow meanwhile; detach it there first."
+        )
+    store.hold(tx, "instance", far[0].instance_uuid)
+    instance = instances.find(tx, far[0].instance_uuid)
+    if instance is None or instance.status not in (I.ACTIVE, I.STOPPED):
+        raise errors.InvalidState(
+            f"Volume {volume.id} is attached to instance {far[0].instance_uuid}, which is "
+            f"{instance.status if instance is not None else 'gone'}; extend it when that is active or stopped."
+        )
+    return {"id": instance.id, "host": instance.host} if instance.status == I.ACTIVE else None

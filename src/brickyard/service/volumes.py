@@ -214,7 +214,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
             if not attached:
                 raise errors.InvalidState(f"Volume {id} is in-use; to extend it here it must be available.")
             site.policy.check("volume:extend_attached_volume", caller, row.project_id)
-            reach.check_growth(tx, row)
+        guest = reach.check_growth(tx, row) if row.status == V.IN_USE else None
         if new_gib <= row.size_gib:
             raise errors.Invalid(
                 f"New size for extend must be greater than current size. "
@@ -229,7 +229,7 @@ def extend(site: Site, caller: Caller, id: str, new_gib: int, *, attached: bool)
         alone = volumes.not_being_copied(id)
         store.begin(tx, "volume", id, "extend", where=alone, why=BEING_COPIED, target_gib=new_gib)
         params = extend_volume.params(
-            volume_id=id, pool=row.host, pool_id=row.pool_id, old_gib=row.size_gib, new_gib=new_gib
+            volume_id=id, pool=row.host, pool_id=row.pool_id, old_gib=row.size_gib, new_gib=new_gib, guest=guest
         )
         work.queue(site, caller, tx, "extend_volume", params, resource_id=id, project_id=row.project_id)
 
