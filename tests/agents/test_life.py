@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import time
 
 import pytest
 from tests.agents.rig import Control, Site, until
@@ -96,6 +97,18 @@ def test_the_service_starts_again_and_knows_its_agents(site: Site) -> None:
     second = control.volume()
     control.becomes(second, "available")
     control.delete(first, second)
+
+
+def test_what_is_asked_right_after_a_start_is_not_refused_for_hosts_that_were_not_heard_yet(site: Site) -> None:
+    """The service was away for longer than a host may be silent."""
+    control, _, _ = site
+    assert control.kill(signal.SIGTERM) == 0
+    time.sleep(6)  # service_down_time is 5
+    control.start()
+    ids = [control.volume() for _ in range(3)]
+    for id in ids:
+        control.becomes(id, "available")
+    control.delete(*ids)
 
 
 def test_an_agent_ends_well_and_needs_no_database(site: Site) -> None:

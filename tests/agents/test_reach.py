@@ -120,6 +120,10 @@ def far_volume(control: Control, **more: Any) -> str:
 
 def test_a_guest_keeps_what_it_writes_to_volumes_of_another_host(site: Site) -> None:
     control, _, west = site
+    at = {host["name"]: host["export_address"] for host in control.get("/v1/hosts")["hosts"]}
+    assert at == {"east": exporting.address(0), "west": exporting.address(1)}
+    shown = control.run("--url", control.url, "host", "show", "west")
+    assert ["Exports", "at", exporting.address(1)] in [line.split() for line in shown.splitlines()]
     first, second = far_volume(control), far_volume(control)
     one = boot(control, "one", local_storage=[{"size_gib": 1, "volume_type": "far"}], volumes=[first])
     prints(control, one, "brickyard: ready")

@@ -30,6 +30,7 @@ COLUMNS = (
         right=True,
     ),
     Column("Hypervisor", lambda row: row["hypervisor"], wide=True),
+    Column("Exports at", lambda row: row.get("export_address"), wide=True),  # which an older service does not say
     Column("Last report", lambda row: tables.moment(row["heartbeat_at"]), wide=True, whole=True),
 )
 
@@ -185,6 +186,7 @@ def _shown(talk: session.Session, found: dict[str, Any]) -> None:
             ("vCPUs", f"{found['vcpus_claimed']} of {found['vcpus_total']} used"),
             ("Memory", f"{tables.mib(found['memory_mib_claimed'])} of {tables.mib(found['memory_mib_total'])} used"),
             ("Hypervisor", found["hypervisor"]),
+            ("Exports at", found.get("export_address")),
             ("Last report", tables.moment(found["heartbeat_at"])),
             *((("Lost since", tables.moment(found["lost_at"])),) if found["lost_at"] else ()),
         ),

@@ -128,9 +128,9 @@ def _list(key: str, of: str) -> Schema:
 # fmt: off
 ANSWERS: dict[str, Schema] = {
     "Host": _shown(
-        id=_S, name=_S, up=_B, enabled=_B, disabled_reason=_N, labels=_O, hypervisor=_N, vcpus_total=_I,
-        vcpus_claimed=_I, memory_mib_total=_I, memory_mib_claimed=_I, heartbeat_at=_N, lost_at=_N, created_at=_S,
-        updated_at=_N,
+        id=_S, name=_S, up=_B, enabled=_B, disabled_reason=_N, labels=_O, hypervisor=_N, export_address=_N,
+        vcpus_total=_I, vcpus_claimed=_I, memory_mib_total=_I, memory_mib_claimed=_I, heartbeat_at=_N, lost_at=_N,
+        created_at=_S, updated_at=_N,
     ),
     "Hosts": _list("hosts", "Host"),
     "LostThing": _shown(id=_S, name=_N, project_id=_S, status=_S, lost_at=_N),

@@ -20,6 +20,7 @@ def host(row: Row, up: bool) -> dict[str, Any]:
         "disabled_reason": row.disabled_reason,
         "labels": row.labels,
         "hypervisor": row.hypervisor,
+        "export_address": row.export_address,
         "vcpus_total": row.vcpus_total,
         "vcpus_claimed": row.vcpus_claimed,
         "memory_mib_total": row.memory_mib_total,
