@@ -1,8 +1,8 @@
 """Extend a volume, attached or not.
 
-ask     a guest of another host can be told               undo: none, nothing was done
 claim   claim the difference on its pool                 undo: give the difference back
 grow    grow the brick; a running guest is told          undo: none, a brick never shrinks
+        (not if one of another host cannot be told)
 tell    tell a guest of another host                     undo: none
 size    the volume has its new size
 
@@ -43,7 +43,7 @@ def params(
 # implementations ---------------------------------------------------------------------------------------------------
 
 
-def ask(run: Run) -> None:
+def _ask(run: Run) -> None:
     """An agent of a release that does not know how, or a guest that is not there, is found before anything is done."""
     p, guest = run.params, run.params.get("guest")
     if guest is None:
@@ -72,6 +72,7 @@ def unclaim(run: Run, tx: Tx) -> None:
 
 
 def grow(run: Run) -> None:
+    _ask(run)
     at = pools.parse(run.params["pool"])
     name = name_of(Kind.VOLUME, run.params["volume_id"])
     size_bytes = sizes.gib_to_bytes(run.params["new_gib"])
@@ -109,7 +110,6 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "extend_volume",
     (
-        Act("ask", do=ask, undo=engine.nothing),
         Commit("claim", do=claim, undo=unclaim),
         Act("grow", do=grow, undo=engine.nothing),
         Act("tell", do=tell, undo=engine.nothing),
