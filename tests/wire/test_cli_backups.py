@@ -138,6 +138,15 @@ def test_a_snapshot_is_backed_up(osc: Any, service: Any, made: Any) -> None:
     assert (row["Name"], row["Size"], row["Volume"], row["Container"]) == ("of-point", 1, source, "volumebackups")
     assert row["Incremental"] is False
     assert osc.json("volume backup list --status error") == []
+    write(service, "raw", source, seed=7)
+    osc("volume snapshot create --force --volume source later")
+    osc.becomes("volume snapshot", "later", "available")
+    osc("volume backup create --name of-later --incremental --snapshot later source")
+    assert osc.becomes("volume backup", "of-later", "available")["is_incremental"] is True
+    osc("volume snapshot delete point")
+    osc.vanishes("volume snapshot", "point")
+    osc("volume backup restore of-later copy")
+    assert same(osc, service, source, osc.becomes("volume", "copy", "available")["id"])
 
 
 def test_a_backup_is_changed(osc: Any, made: Any) -> None:

@@ -6,8 +6,9 @@ the target has, and fetches and writes only what differs.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import zstandard
 
@@ -16,7 +17,7 @@ from brickyard.backups.manifest import Chunk, Manifest, Where
 from brickyard.backups.places import Place
 from brickyard.brick import faults
 from brickyard.brick.content import Content
-from brickyard.brick.driver import Progress
+from brickyard.brick.driver import Progress, Ranges
 from brickyard.core import errors
 
 ZEROS = bytes(manifests.CHUNK_BYTES)
@@ -31,34 +32,48 @@ class Kept:
     stored_bytes: int  # of these
     size_bytes: int  # of what is restored
     volume_id: str
+    read_bytes: int = field(default=0, compare=False)  # of the source, to make it
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A backup to be made. With a `parent` only what differs from that is stored."""
+    """A backup to be made. With a `parent` only what differs from that is stored; `parent_brick` is what that is a
+    backup of, where it never changes, and so may still be compared with."""
 
     where: Where
     volume_id: str
     project_id: str
     size_bytes: int
     parent: Where | None = None
+    parent_brick: str | None = None
 
 
-def make(place: Place, content: Content, task: Task, *, progress: Progress | None, stopped: Callable[[], bool]) -> Kept:
-    """Cancelled when `stopped` says so; what is stored by then stays until `delete`."""
+def make(
+    place: Place,
+    content: Content,
+    task: Task,
+    *,
+    progress: Progress | None,
+    stopped: Callable[[], bool],
+    changed: Ranges | None = None,
+) -> Kept:
+    """Cancelled when `stopped` says so; what is stored by then stays until `delete`. `changed`: outside of these ranges
+    of bytes, which are in order, the content is that of the parent; None: all of it is read."""
     prefix = task.where.prefix
     stored = place.list(prefix)
     if prefix + manifests.NAME in stored:
         return _kept(_read(place, task.where), stored)
-    bases, known = _inherited(place, task)
+    parent, source = _inherited(place, task, changed), _Counted(content)
     compress = zstandard.ZstdCompressor(level=manifests.LEVEL).compress
-    found = Manifest(task.volume_id, task.project_id, task.size_bytes, manifests.CHUNK_BYTES, bases, [])
+    found = Manifest(task.volume_id, task.project_id, task.size_bytes, manifests.CHUNK_BYTES, parent.bases, [])
     for number in range(-(-task.size_bytes // found.chunk_bytes)):
         _go_on(stopped)
-        piece = _piece(content, number * found.chunk_bytes, found.length_of(number))
-        if piece is not None:
+        begin, length = number * found.chunk_bytes, found.length_of(number)
+        if parent.has(begin, begin + length):
+            found.chunks.extend(parent.chunks.get(number, ()))
+        elif (piece := _piece(source, begin, length)) is not None:
             digest = manifests.digest_of(piece)
-            chunk = known.get((number, digest))
+            chunk = next((one for one in parent.chunks.get(number, ()) if one.digest == digest), None)
             if chunk is None:
                 chunk = Chunk(number, digest, 0, 0)
                 name = found.name_of(chunk)
@@ -70,13 +85,14 @@ def make(place: Place, content: Content, task: Task, *, progress: Progress | Non
                 chunk = Chunk(number, digest, stored[name], 0)
             found.chunks.append(chunk)
         if progress is not None:
-            progress(min((number + 1) * found.chunk_bytes, task.size_bytes), task.size_bytes)
+            progress(begin + length, task.size_bytes)
     mine = {found.name_of(chunk) for chunk in found.own}
     place.delete(prefix, sorted(set(stored) - mine))  # of a run that died, and read something else
     packed = manifests.packed(found)
     with faults.step("store the manifest"):
         place.put(prefix + manifests.NAME, packed)
-    return _kept(found, {prefix + manifests.NAME: len(packed)})
+    kept = _kept(found, {prefix + manifests.NAME: len(packed)})
+    return replace(kept, read_bytes=source.read_bytes)
 
 
 def restore(
@@ -153,19 +169,50 @@ def _kept(found: Manifest, stored: Mapping[str, int]) -> Kept:
     return Kept(len(own) + 1, stored_bytes, found.size_bytes, found.volume_id)
 
 
-def _inherited(place: Place, task: Task) -> tuple[list[Where], dict[tuple[int, str], Chunk]]:
-    """The bases of a new manifest, and the chunks that need not be stored, by number and hash."""
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """What a new manifest inherits: its bases, and the chunks that need not be stored, by number. Of the first
+    `size_bytes` only what is `changed` may differ; all of it where that is None."""
+
+    bases: list[Where]
+    chunks: Mapping[int, tuple[Chunk, ...]] = field(default_factory=dict)
+    size_bytes: int = 0
+    changed: Ranges | None = None
+
+    def has(self, begin: int, end: int) -> bool:
+        """Whether the content is there what it was."""
+        if self.changed is None or end > self.size_bytes:
+            return False
+        after = bisect.bisect_right(self.changed, begin, key=lambda one: one[1])  # the first that ends behind `begin`
+        return after == len(self.changed) or self.changed[after][0] >= end
+
+
+class _Counted:
+    """The source of a backup, of which it is counted how much is read."""
+
+    def __init__(self, content: Content) -> None:
+        self._content, self.size_bytes, self.read_bytes = content, content.size_bytes, 0
+
+    def holds(self, begin: int, end: int) -> bool:
+        return self._content.holds(begin, end)
+
+    def read(self, begin: int, length: int) -> bytes:
+        self.read_bytes += length
+        return self._content.read(begin, length)
+
+
+def _inherited(place: Place, task: Task, changed: Ranges | None) -> _Parent:
     if task.parent is None:
-        return [task.where], {}
+        return _Parent([task.where])
     parent = _read(place, task.parent)
     bases = [task.where, *parent.bases]
-    known = {(c.number, c.digest): Chunk(c.number, c.digest, c.stored_bytes, c.base + 1) for c in parent.chunks}
     if parent.chunk_bytes != manifests.CHUNK_BYTES:
-        known = {}
-    return bases, known
+        return _Parent(bases)
+    chunks = {c.number: (Chunk(c.number, c.digest, c.stored_bytes, c.base + 1),) for c in parent.chunks}
+    return _Parent(bases, chunks, parent.size_bytes, changed)
 
 
-def _piece(content: Content, begin: int, length: int) -> bytes | None:
+def _piece(content: _Counted, begin: int, length: int) -> bytes | None:
     """A chunk of the source; None if it is all zeros, as is what lies behind its end."""
     there = min(length, content.size_bytes - begin)
     if there <= 0 or not content.holds(begin, begin + there):

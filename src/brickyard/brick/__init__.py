@@ -15,7 +15,18 @@ driver.usage(), driver.list()                  # what is really there
 
 from __future__ import annotations
 
-from brickyard.brick.driver import Adopter, Cloner, Driver, Importer, Progress, Reverter, Snapshotter, Tidier, Wiper
+from brickyard.brick.driver import (
+    Adopter,
+    Cloner,
+    Differ,
+    Driver,
+    Importer,
+    Progress,
+    Reverter,
+    Snapshotter,
+    Tidier,
+    Wiper,
+)
 from brickyard.brick.guard import Guard
 from brickyard.brick.images import ImageFacts, inspect
 from brickyard.brick.registry import DRIVERS, canonical, load
@@ -45,6 +56,7 @@ __all__ = [
     "Cloner",
     "Connection",
     "Did",
+    "Differ",
     "Driver",
     "Found",
     "Guard",

@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Receipt, Usage
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Ranges = list[tuple[int, int]]  # begin and end in bytes, in order, none of which overlap
 
 
 class Driver(Protocol):
@@ -137,3 +138,12 @@ class Tidier(Protocol):
 
     def tidy(self, name: str) -> Did:
         """Remove the leftovers of `name`. A brick of that name stays as it is."""
+
+
+@runtime_checkable
+class Differ(Protocol):
+    """Offered by drivers that know what differs between two bricks without reading them."""
+
+    def changed_since(self, name: str, earlier: str) -> Ranges | None:
+        """Where the content of `name` may differ from that of `earlier`; all else is the same to the byte. None when
+        that cannot be said now."""

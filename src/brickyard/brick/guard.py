@@ -15,10 +15,12 @@ from typing import TypeVar
 from brickyard.brick.driver import (
     Adopter,
     Cloner,
+    Differ,
     Driver,
     Extender,
     Importer,
     Progress,
+    Ranges,
     Reverter,
     Snapshotter,
     Tidier,
@@ -218,6 +220,15 @@ class Guard:
             return Did.ALREADY
         with self._mapped("tidy"):
             return self._typed(self.driver.tidy(name), Did, "tidy")
+
+    def changed_since(self, name: str, earlier: str) -> Ranges | None:
+        """None for a driver that cannot say it."""
+        bricks.checked(name)
+        bricks.checked(earlier)
+        if not isinstance(self.driver, Differ):
+            return None
+        with self._mapped("changed_since"):
+            return self.driver.changed_since(name, earlier)
 
     # checks -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from brickyard.brick import faults, images
-from brickyard.brick.driver import Progress
+from brickyard.brick.driver import Progress, Ranges
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Capabilities, Connection, Did, Found, Label, Usage
 from brickyard.core.sizes import GIB
@@ -129,6 +129,12 @@ class MemoryDriver:
             facts = images.check_import(path, format, size_bytes)
             blocks = _content(path, facts)
         return _told(self._place(Brick(label, size_bytes, size_bytes, "image", blocks)), size_bytes, progress)
+
+    def changed_since(self, name: str, earlier: str) -> Ranges:
+        with self._store.lock:
+            now, before = self._present(name).blocks, self._present(earlier).blocks
+            changed = sorted(at for at in now.keys() | before.keys() if now.get(at) is not before.get(at))
+        return [(at * BLOCK_BYTES, (at + 1) * BLOCK_BYTES) for at in changed]
 
     # what a guest would do --------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ PACKAGES = {
     "prlimit": "util-linux",
     "setsid": "util-linux",
     "dmsetup": "dmsetup",
+    "thin_delta": "thin-provisioning-tools",
     "lvm": "lvm2",
     "wipefs": "util-linux",
     "blkdiscard": "util-linux",

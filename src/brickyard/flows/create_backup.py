@@ -35,10 +35,12 @@ def params(
     gib: int,
     container: str,
     base: dict[str, str] | None,
+    base_snapshot_id: str | None,
     owner_id: str,
 ) -> dict[str, Any]:
     """`own_snapshot`: the content is kept still by a snapshot that lives as long as this. `base` is {container, id} of
-    the backup that it is compared with; `owner_id` the project of the volume."""
+    the backup that it is compared with, and `base_snapshot_id` the snapshot in the same pool that this one is a backup
+    of; `owner_id` the project of the volume."""
     return {
         "backup_id": backup_id,
         "volume_id": volume_id,
@@ -49,6 +51,7 @@ def params(
         "gib": gib,
         "container": container,
         "base": base,
+        "base_snapshot_id": base_snapshot_id,
         "owner_id": owner_id,
     }
 
@@ -62,13 +65,19 @@ def keep(run: Run) -> dict[str, Any]:
         row = backups.find(tx, p["backup_id"])
     _refuse_cancelled(row)
     base = Where(**p["base"]) if p["base"] else None
+    kept_id = p.get("base_snapshot_id")  # a release before this one did not write it
     task = Task(
-        Where(p["container"], p["backup_id"]), p["volume_id"], run.project_id, sizes.gib_to_bytes(p["gib"]), base
+        Where(p["container"], p["backup_id"]),
+        p["volume_id"],
+        run.project_id,
+        sizes.gib_to_bytes(p["gib"]),
+        base,
+        name_of(Kind.SNAPSHOT, kept_id) if kept_id else None,
     )
     at, name = pools.parse(p["pool"]), _source(run)
     with run.world.long.entered(run.world.settings.conductor_threads):
         kept = run.world.nodes[at.host].backup_brick(at.backend, name, task, run.progress(name))
-    return {"objects": kept.objects, "stored_bytes": kept.stored_bytes}
+    return {"objects": kept.objects, "stored_bytes": kept.stored_bytes, "read_bytes": kept.read_bytes}
 
 
 def _refuse_cancelled(row: Row | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
@@ -15,11 +16,12 @@ from brickyard.backups import copying, places, s3
 from brickyard.backups.copying import Kept, Task
 from brickyard.backups.manifest import Where
 from brickyard.brick import content
-from brickyard.brick.driver import Driver, Progress
+from brickyard.brick.driver import Differ, Driver, Progress, Ranges
 from brickyard.core import errors, settings
 from brickyard.core.bricks import Did
 from brickyard.nodes.verbs import BackupReport
 
+LOG = logging.getLogger(__name__)
 LOOK_S = 3.0  # that a report waits for the place
 
 
@@ -62,8 +64,13 @@ class Keeper:
 
     def make(self, driver: Driver, name: str, task: Task, progress: Progress | None) -> Kept:
         place = self._checked()
+        stopped = self._stopped(task.where.id)
         with self._alone(task.where.id), content.opened(driver, name) as opened:
-            return copying.make(place, opened, task, progress=progress, stopped=self._stopped(task.where.id))
+            changed = _changed(driver, name, task)
+            kept = copying.make(place, opened, task, progress=progress, stopped=stopped, changed=changed)
+        how = "as a whole" if changed is None else "where it has changed"
+        LOG.info("%s is backed up %s: %s of %s bytes were read", name, how, kept.read_bytes, task.size_bytes)
+        return kept
 
     def restore(self, driver: Driver, name: str, where: Where, progress: Progress | None) -> Did:
         place = self._checked()
@@ -115,6 +122,18 @@ class Keeper:
                 self._place = _place(self.settings)
         self._place.check()
         return self._place
+
+
+def _changed(driver: Driver, name: str, task: Task) -> Ranges | None:
+    """Where the brick may differ from what its backup is compared with; None when all of it is to be read, which is
+    never wrong."""
+    if task.parent is None or task.parent_brick is None or not isinstance(driver, Differ):
+        return None
+    try:
+        return driver.changed_since(name, task.parent_brick)
+    except errors.BrickyardError as error:
+        LOG.warning("what has changed in %s since %s is not known: %s", name, task.parent_brick, error.message)
+        return None
 
 
 def _place(configured: settings.Backups) -> places.Place:

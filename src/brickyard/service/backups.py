@@ -90,6 +90,7 @@ def create(site: Site, caller: Caller, new: NewBackup) -> Row:
             gib=source.size_gib,
             container=where.container,
             base={"container": base.container, "id": base.id} if base is not None else None,
+            base_snapshot_id=_kept_of(tx, base, source) if base is not None else None,
             owner_id=volume.project_id,
         )
         work.queue(site, caller, tx, "create_backup", params, resource_id=id, project_id=caller.project_id)
@@ -188,6 +189,15 @@ def _snapshot(tx: Tx, caller: Caller, volume: Row, id: str | None) -> Row | None
     if row.status != S.AVAILABLE:
         raise errors.InvalidState(f"Snapshot {id} must be available to be backed up, but is {row.status}.")
     return row
+
+
+def _kept_of(tx: Tx, base: Row, source: Row) -> str | None:
+    """The snapshot that a backup is one of, if it is still there beside what is compared with it. It may go at any
+    time: then all is read."""
+    row = snapshots.find(tx, base.snapshot_id) if base.snapshot_id is not None else None
+    if row is None or (row.volume_id, row.host) != (base.volume_id, source.host):
+        return None
+    return str(row.id)
 
 
 def _check_volume(volume: Row, force: bool) -> None:

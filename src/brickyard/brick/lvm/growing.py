@@ -97,3 +97,13 @@ def _held(volumes: Volumes, group: Group, pool: Volume) -> dict[str, int]:
 
 def _free(group: Group, limits: Limits, *, raid1: bool) -> int:
     return max(0, group.free_bytes - limits.autoextend_keep_bytes) // (2 if raid1 else 1)
+
+
+def full(pool: Volume, limits: Limits) -> str:
+    """In words what of a pool is too full to promise more; nothing where all is well."""
+    if (pool.data_percent or 0) >= limits.data_percent_max:
+        return f"full to {pool.data_percent} % of its {pool.size_bytes} bytes (limit {limits.data_percent_max} %)"
+    if (pool.metadata_percent or 0) >= limits.metadata_percent_max:
+        what = f"{pool.metadata_percent} % of its {pool.metadata_bytes} bytes of metadata"
+        return f"full to {what} (limit {limits.metadata_percent_max} %)"
+    return ""

@@ -41,10 +41,10 @@ TRANSACTION = 3  # word of the status of a pool: begin, length, thin-pool, trans
 def settle(volumes: Volumes, pool: str) -> Did:
     """Let an active pool do what LVM has written down for it. May run twice."""
     with volumes.turn() as lvm:  # or somebody is between the two halves just now
-        _remove_empty(_plain(volumes.name, pool))
+        _remove_empty(device_of(volumes.name, pool))
         rows = lvm.report("lvs", "-o", "lv_name,transaction_id", volumes.name)["lv"]
         known = {row["lv_name"]: row["transaction_id"] for row in rows}
-        if _in_kernel(volumes.name, pool)[1] == known.get(pool) and SETTLING not in known:
+        if in_kernel(volumes.name, pool)[1][TRANSACTION] == known.get(pool) and SETTLING not in known:
             return Did.ALREADY
         try:
             _change_something(lvm, volumes.name, pool)
@@ -74,8 +74,8 @@ def forget(failed: errors.ToolFailed, lvm: Lvm, group: str, pool: str) -> bool:
     rows = lvm.report("lvs", "-o", "lv_name,pool_lv,thin_id,transaction_id", group)["lv"]
     written = next((int(row["transaction_id"]) for row in rows if row["lv_name"] == pool), 0)
     found = next((row["lv_name"] for row in rows if row["pool_lv"] == pool and row["thin_id"] == there[1]), None)
-    device, transaction = _in_kernel(group, pool)
-    if found is None or found in failed.argv or int(transaction) != written - 1:
+    device, status = in_kernel(group, pool)
+    if found is None or found in failed.argv or int(status[TRANSACTION]) != written - 1:
         return False
     shell.run(["dmsetup", "message", device, "0", f"delete {there[1]}"], timeout_s=TIMEOUT_S)
     return True
@@ -95,9 +95,9 @@ def take_down(failed: errors.ToolFailed, lvm: Lvm, group: str, pool: str) -> boo
     return True
 
 
-def _in_kernel(group: str, pool: str) -> tuple[str, str]:
-    """The name of the kernel's pool, which has a layer of its own from its first volume on, and its transaction."""
-    plain = _plain(group, pool)
+def in_kernel(group: str, pool: str) -> tuple[str, list[str]]:
+    """The name of the kernel's pool, which has a layer of its own from its first volume on, and its status in words."""
+    plain = device_of(group, pool)
     name = status = ""
     for line in shell.run(["dmsetup", "status", "--target", "thin-pool"], timeout_s=TIMEOUT_S).splitlines():
         mapped, _, told = line.partition(": ")
@@ -108,12 +108,12 @@ def _in_kernel(group: str, pool: str) -> tuple[str, str]:
         raise errors.BrickError(
             f"the thin pool {group}/{pool} does not work: {status or 'not active'}; repair it (lvconvert --repair)"
         )
-    return name, words[TRANSACTION]
+    return name, words
 
 
-def _plain(group: str, pool: str) -> str:
-    """What the device of a pool is called."""
-    return "-".join(part.replace("-", "--") for part in (group, pool))
+def device_of(group: str, volume: str) -> str:
+    """What the kernel calls the device of a volume, or of a part of a pool."""
+    return "-".join(part.replace("-", "--") for part in (group, volume))
 
 
 def _remove_empty(device: str) -> None:

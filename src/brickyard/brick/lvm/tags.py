@@ -9,6 +9,7 @@
     brickyard.wiping=<bytes>      deleted; so many bytes of it are wiped, and it is never opened again
     brickyard.wiped=<text>        wiped wholly, and what there is to say of it
 
+Of a thin pool: brickyard.delta, while it keeps a picture of its map for us, see `deltas`.
 And of a physical volume: brickyard.left=<bytes>, while what was moved away from it is erased only up to there.
 
 LVM takes letters, digits and _ + . - / = ! : & # in a tag. Everything else is written as # and two hexadecimal digits

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from brickyard.brick import images, steps
-from brickyard.brick.driver import Progress
-from brickyard.brick.lvm import groups, growing, pending, tags
+from brickyard.brick.driver import Progress, Ranges
+from brickyard.brick.lvm import deltas, groups, growing, pending, tags
 from brickyard.brick.lvm.command import Exists, InUse, Lvm
 from brickyard.brick.lvm.growing import Limits
 from brickyard.brick.lvm.reports import Group, Volume
@@ -80,6 +80,7 @@ class ThinDriver:
                 f"lvchange -Zy {self._volumes.place(pool)}"
             )
         self._settle(group)
+        deltas.mend(self._volumes, self._pool_name)
 
     def _pool(self, group: Group) -> Volume:
         pool = group.volumes.get(self._pool_name)
@@ -123,6 +124,8 @@ class ThinDriver:
     def usage(self) -> Usage:
         group = self._volumes.look()
         pool = self._pool(group)
+        if deltas.TAG in pool.raw_tags and pool.data_percent is not None:
+            deltas.mend(self._volumes, pool.name)
         inside = [volume for volume in group.volumes.values() if volume.pool == pool.name]
         ours = [volume for _, volume in self._volumes.listed(group) if volume.tags.label is not None]
         allocated = sum(_used(group, volume) for volume in ours)
@@ -296,6 +299,10 @@ class ThinDriver:
             swept = self._sweep(group, name)
             return Did.CHANGED if self._remove_unfinished(group, name) or swept else self._volumes.kept()
 
+    def changed_since(self, name: str, earlier: str) -> Ranges | None:
+        self._awake(self._volumes.look())
+        return deltas.between(self._volumes, self._pool_name, earlier, name)
+
     # the pool's own ---------------------------------------------------------------------------------------------
 
     def autoextend(self) -> Did:
@@ -323,24 +330,14 @@ class ThinDriver:
         """NoSpace if the pool is really too full to promise more, whatever the promises add up to."""
         self._volumes.check_changeable(group)
         group, pool = self._awake(group)
-        if self._full(pool) and self._limits.autoextend_percent:
+        if growing.full(pool, self._limits) and self._limits.autoextend_percent:
             self.autoextend()
             pool = self._pool(self._volumes.look())  # somebody else may have been faster
-        if full := self._full(pool):
+        if full := growing.full(pool, self._limits):
             raise errors.NoSpace(
                 f"the thin pool {self._volumes.place(pool)} is {full}: nothing more is promised; delete something, or "
                 f"extend the pool (wanted: {size_bytes} bytes)"
             )
-
-    def _full(self, pool: Volume) -> str:
-        """In words what is too full; nothing where all is well."""
-        limits = self._limits
-        if (pool.data_percent or 0) >= limits.data_percent_max:
-            return f"full to {pool.data_percent} % of its {pool.size_bytes} bytes (limit {limits.data_percent_max} %)"
-        if (pool.metadata_percent or 0) >= limits.metadata_percent_max:
-            what = f"{pool.metadata_percent} % of its {pool.metadata_bytes} bytes of metadata"
-            return f"full to {what} (limit {limits.metadata_percent_max} %)"
-        return ""
 
     # how a brick comes to be, and goes --------------------------------------------------------------------------
 
