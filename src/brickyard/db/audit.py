@@ -98,15 +98,15 @@ def records(tx: Tx, since: str) -> Records:
     )
 
 
-def working_on(tx: Tx, ids: Collection[str], *, but: str | None = None) -> str | None:
-    """An open flow, other than `but`, that works on one of these ids."""
+def working_on(tx: Tx, ids: Collection[str], *, but: str | None = None, besides: Collection[str] = ()) -> str | None:
+    """An open flow, other than `but` and those of the names `besides`, that works on one of these ids."""
     # The database looks through the text of the parameters, which is much quicker than to decode all of them here.
     text, wanted = sa.cast(flows.c.params, sa.Text), sorted(ids)
     for start in range(0, len(wanted), IDS_MAX):
         some = wanted[start : start + IDS_MAX]
         named = sa.or_(*(sa.or_(flows.c.resource_id == id, text.contains(id, autoescape=True)) for id in some))
         for row in tx.execute(sa.select(flows).where(flows.c.status.in_(flow_rows.OPEN), named)):
-            if row.id != but and not ids_of(row).isdisjoint(ids):
+            if row.id != but and row.name not in besides and not ids_of(row).isdisjoint(ids):
                 return str(row.id)
     return None
 

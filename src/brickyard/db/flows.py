@@ -102,6 +102,11 @@ def hold(tx: Tx, id: str, owner: str, epoch: int, /, **values: Any) -> bool:
     return tx.execute(HOLD, {**whose, "updated_at": clock.stamp(), "progress": None, **values}).rowcount == 1
 
 
+def is_claimed(tx: Tx, id: str, epoch: int) -> bool:
+    """Whether the claim of that epoch is the latest one; nobody claims the flow before this transaction is over."""
+    return tx.scalar(sa.select(flows.c.epoch).where(flows.c.id == id).with_for_update()) == epoch
+
+
 def renew(tx: Tx, owner: str, ids: Sequence[str], lease_s: float) -> None:
     """Hold flows longer that are at work. Not what the owner holds without knowing: a claim whose answer was lost."""
     tx.execute(

@@ -15,7 +15,8 @@ _there = hosts.alias("there")  # where the pool is
 
 
 def _far(pool_id: sa.ColumnElement[str], joined: sa.FromClause) -> sa.Select[tuple[str, str]]:
-    """The active instances whose disk in this pool lies on another host, and its backend (host@backend)."""
+    """The active instances whose disk in this pool lies on another host, and its backend (host@backend). Of a host that
+    is lost nobody will say that there is room again."""
     joined = (
         joined.join(hosts, hosts.c.id == instances.c.host_id)
         .join(pools, pools.c.id == pool_id)
@@ -23,7 +24,9 @@ def _far(pool_id: sa.ColumnElement[str], joined: sa.FromClause) -> sa.Select[tup
         .join(_there, _there.c.id == backends.c.host_id)
     )
     found = sa.select(instances.c.id, backends.c.name.label("backend")).select_from(joined)
-    return found.where(instances.c.status == I.ACTIVE, backends.c.host_id != instances.c.host_id)
+    return found.where(
+        instances.c.status == I.ACTIVE, backends.c.host_id != instances.c.host_id, _there.c.lost_at.is_(None)
+    )
 
 
 _roots = _far(instances.c.root_pool_id, instances)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 from brickyard.backups.manifest import Where
-from brickyard.core import errors, placement, pools, sizes
+from brickyard.core import errors, fence, placement, pools, sizes
 from brickyard.core.bricks import Kind, Label, name_of
-from brickyard.db import cached_images, claims, groups, hosts, store, volumes
+from brickyard.db import cached_images, claims, flows, groups, hosts, store, volumes
 from brickyard.db.database import Row, Tx, after_commit
 from brickyard.flows import engine, forsaking, image_cache, image_files, places, waiting, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
@@ -101,8 +101,9 @@ def _leave(run: Run) -> bool:
     p, placed, book = run.params, run.data["place"], run.world.places
     if run.attempt >= FLOW.attempts or not run.world.nodes.hears():
         return False
-    run.check()
     with run.world.db.begin() as tx:
+        if not flows.is_claimed(tx, run.id, run.epoch):
+            raise fence.Stop("another conductor has it")  # which may have ended it: then the volume is somebody's
         here = hosts.list_pools(tx, [pools.parse(placed["pool"]).host])
         passed = {past["place"]["pool"] for past in run.tried if "place" in past}
         others = frozenset(passed.union(row.name for row in here)) | _on_silent(tx, p["volume_id"])
@@ -145,6 +146,8 @@ def unmake(run: Run) -> None:
 
 
 def show(run: Run, tx: Tx) -> None:
+    if _is_left(run, tx):  # by a conductor that knew of the claim before ours only
+        raise errors.Unavailable(f"The host of {run.data['place']['pool']} was silent.")
     source = run.params["source"] or {}
     facts = {"bootable": True} if source.get("kind") == "image" else {}
     store.end(tx, "volume", run.params["volume_id"], "create", ok=True, fault=None, **facts)

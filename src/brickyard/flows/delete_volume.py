@@ -65,7 +65,8 @@ def gone(run: Run, tx: Tx) -> None:
     for snapshot in run.params["snapshots"]:
         claims.release(tx, snapshot)
         store.end(tx, "snapshot", snapshot, "delete", ok=True)
-    claims.release(tx, volume_id, only_pool_id=run.params["pool_id"])  # an older copy elsewhere has a flow of its own
+    if run.params["pool_id"]:  # an older copy elsewhere has a flow of its own
+        claims.release(tx, volume_id, only_pool_id=run.params["pool_id"])
     store.end(tx, "volume", volume_id, "delete", ok=True)
     groups.settle(tx, run.params.get("group_id"))
     if run.params["pool_id"]:

@@ -83,7 +83,7 @@ def _begin(run: Run, fate: draining.Fate) -> None:
                 request_id=run.request_id,
             )
             after_commit(tx, functools.partial(run.world.bell.ring, flow_id))
-    except (errors.Invalid, errors.InvalidState) as error:
+    except (errors.Invalid, errors.Conflict) as error:
         LOG.info("volume %s does not move yet: %s", id, error.message)
 
 

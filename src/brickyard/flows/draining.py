@@ -14,7 +14,7 @@ from brickyard.core import errors, filters, placement, pools, ranking, topology
 from brickyard.core.inventory import Site as Place
 from brickyard.db import audit, claims, flows, hosts, instances, losses, volumes
 from brickyard.db.database import Row, Tx
-from brickyard.flows import mirror_volume, move_volume, moving
+from brickyard.flows import mirror_volume, move_volume, moving, remove_copy
 from brickyard.flows.create_volume import to_ask
 from brickyard.flows.world import World
 
@@ -72,7 +72,7 @@ def _fate(tx: Tx, picture: Picture, id: str, move: Row | None) -> Fate | None:
     try:
         return picture.plan(tx, row)
     except errors.BrickyardError as error:
-        if other := audit.working_on(tx, [id]):
+        if other := audit.working_on(tx, [id], besides=(remove_copy.FLOW.name,)):
             return Fate(row, "waiting", reason=f"flow {other} works on it")
         return Fate(row, "stays", reason=error.message)
 

@@ -238,26 +238,28 @@ class Watch:
         fails alone, and the first error is raised."""
         if self.hypervisor is None:
             return Did.ALREADY
-        changed, failed = False, None
-        for guest in self.hypervisor.list():
-            reasons = {FAR + name for name in wanted.get(guest.id, ())} if guest.status != "stopped" else set()
-            before = {reason for reason in guest.held if reason.startswith(FAR)}
-            try:
-                for reason in sorted(reasons if guest.status == "running" else reasons - before):
-                    self.hypervisor.hold(guest.id, reason)
-                    LOG.warning("guest %s is held: %s is almost full", guest.id, reason)
-                for reason in sorted(before - reasons):
-                    self.hypervisor.release(guest.id, reason)
-                    LOG.info("guest %s is let go: there is room (%s)", guest.id, reason)
-            except (errors.GuestError, errors.NotFound) as error:
-                failed = failed or error
-            changed = changed or reasons != before
+        guests = [guest for guest in self.hypervisor.list() if guest.status != "stopped"]
+        with concurrent.futures.ThreadPoolExecutor(HANDS, "hold-far") as hands:
+            settled = [hands.submit(self._settle_far, guest, wanted.get(guest.id, ())) for guest in guests]
+        failed = [error for one in settled if (error := one.exception()) is not None]
+        changed = bool(failed) or any(one.result() for one in settled)
         if changed:
             self._holding = True  # so that a write which found no room is repeated soon
             self.on_change()
-        if failed is not None:
-            raise failed
+        if failed:
+            raise failed[0]
         return Did.CHANGED if changed else Did.ALREADY
+
+    def _settle_far(self, guest: Running, pools: Sequence[str]) -> bool:
+        assert self.hypervisor is not None
+        reasons, before = {FAR + name for name in pools}, {reason for reason in guest.held if reason.startswith(FAR)}
+        for reason in sorted(reasons if guest.status == "running" else reasons - before):
+            self.hypervisor.hold(guest.id, reason)
+            LOG.warning("guest %s is held: %s is almost full", guest.id, reason)
+        for reason in sorted(before - reasons):
+            self.hypervisor.release(guest.id, reason)
+            LOG.info("guest %s is let go: there is room (%s)", guest.id, reason)
+        return reasons != before
 
     def _is_unsure(self, reason: str, bricks: Mapping[str, set[str] | None]) -> bool:
         """Whether nobody can say now that a guest need not be held any more. A backend that is gone holds nobody."""
