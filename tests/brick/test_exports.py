@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import socket
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,3 +258,25 @@ def test_no_name_reaches_a_path_unchecked(made: exports.Exports, name: str, clie
         made.make(Exported("pool", name, client))
     with pytest.raises(errors.Invalid, match="uuid"):
         made.end("pool", name, client)
+
+
+def test_one_that_a_killed_service_was_about_to_start_is_waited_for_or_ended(
+    made: exports.Exports, tmp_path: Path
+) -> None:
+    """It listens a moment later than it is there, and then holds the brick: nobody is told before, nor left with it."""
+    one = brick()
+    found = made.make(one)
+    [server] = exporting.servers(tmp_path)
+    command = server.cmdline()
+    for slow in (True, False):
+        server.kill()
+        server.wait()
+        (tmp_path / "exports" / f"{one.name}.{one.client}" / "pid").unlink(missing_ok=True)
+        with subprocess.Popen(["bash", "-c", f'sleep 2; exec {command[0]} "$@"', *command]):
+            if slow:
+                assert again(tmp_path).make(one) == found
+                assert "read 512" in exporting.client(found, "read 0 512")
+                [server] = exporting.servers(tmp_path)
+            else:
+                assert again(tmp_path).end(one.backend, one.name, one.client) is Did.CHANGED
+    assert exporting.servers(tmp_path) == []

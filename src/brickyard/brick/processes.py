@@ -24,13 +24,16 @@ POLL_S = 0.002
 
 def find(pid_file: Path, marks: Marks) -> int | None:
     """The pid of a process: as its pid file says, or else (a crash came first) by looking at all processes."""
+    return noted(pid_file, marks) or next(iter(search(marks)), None)
+
+
+def noted(pid_file: Path, marks: Marks) -> int | None:
+    """The pid of a process that has written its pid file, and lives."""
     try:
         pid = int(pid_file.read_text().strip())
     except (FileNotFoundError, ValueError):
-        pid = 0
-    if pid and has(pid, marks):
-        return pid
-    return next(iter(search(marks)), None)
+        return None
+    return pid if has(pid, marks) else None
 
 
 def search(marks: Marks) -> list[int]:

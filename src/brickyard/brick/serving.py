@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
 from brickyard.brick import direct, processes, shell
-from brickyard.core import errors
+from brickyard.core import clock, errors
 from brickyard.core.bricks import Connection, Exported
 
+READY_PAUSE_S = 0.05
 START_S, TERMINATE_S, KILL_S, FREEZE_S, CLOSE_S = 30.0, 5.0, 10.0, 30.0, 60.0
 CONNECTIONS = "8"  # a client that lost its connection makes another one before the old one is known to be dead
 PID_FILE = b"--pid-file"
@@ -56,14 +58,24 @@ class Nbd:
         )
 
     def runs(self, at: Path) -> bool:
-        return processes.find(at / "pid", _marks(at)) is not None
+        """One that a process which has died was about to start is waited for: it writes its pid file when it serves."""
+        deadline_s = clock.monotonic() + START_S
+        while processes.noted(at / "pid", _marks(at)) is None:
+            if not processes.search(_marks(at)):
+                return processes.noted(at / "pid", _marks(at)) is not None
+            if clock.monotonic() > deadline_s:
+                raise errors.BrickError(f"the export {at.name} does not begin to serve; look at its storage")
+            time.sleep(READY_PAUSE_S)
+        return True
 
     def end(self, at: Path) -> None:
+        """Also one that is only about to be started, and forks meanwhile."""
         marks = _marks(at)
-        for pid in processes.search(marks):
-            processes.thaw(pid, marks)
-            if not processes.end(pid, marks, terminate_s=TERMINATE_S, kill_s=KILL_S):
-                raise errors.BrickError(f"process {pid}, the export {at.name}, does not end; look at its storage")
+        while pids := processes.search(marks):
+            for pid in pids:
+                processes.thaw(pid, marks)
+                if not processes.end(pid, marks, terminate_s=TERMINATE_S, kill_s=KILL_S):
+                    raise errors.BrickError(f"process {pid}, the export {at.name}, does not end; look at its storage")
 
     def close(self, at: Path) -> None:
         marks = _marks(at)
