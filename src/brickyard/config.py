@@ -346,6 +346,9 @@ def backend(
     if texts.get("max_over_subscription_ratio") == "auto":
         warnings.append(f"{where} max_over_subscription_ratio auto is not used: 1.0 counts")
         texts = {**texts, "max_over_subscription_ratio": "1.0"}
+    if texts.get("target_protocol") in options.OTHER_PROTOCOLS:
+        warnings.append(f"{where} target_protocol {texts['target_protocol']} is not used: nbd counts")
+        texts = {**texts, "target_protocol": "nbd"}
     values = {option.name: ini.value(where, option, texts.get(option.name)) for option in table.values()}
     try:
         canonical = registry.canonical(values["volume_driver"])
@@ -366,7 +369,7 @@ def backend(
         reserved_percentage=values["reserved_percentage"],
         max_over_subscription_ratio=values["max_over_subscription_ratio"],
         extra_capabilities=values["extra_capabilities"],
-        **{name: values[name] for name in (*fullness.OPTIONS, *image_cache.OPTIONS)},
+        **{name: values[name] for name in ("target_protocol", *fullness.OPTIONS, *image_cache.OPTIONS)},
     )
 
 

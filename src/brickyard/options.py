@@ -264,6 +264,7 @@ TABLE: tuple[Option, ...] = (
     Option(BACKEND, "volume_driver", "text", "raw", "The driver, by our name or by the name that older configurations use."),
     Option(BACKEND, "volume_backend_name", "text", None, "Name that volume types match; sections may share one. Default: the name of the section."),
     Option(BACKEND, "backend_availability_zone", "text", None, "Availability zone of this backend. Default: storage_availability_zone."),
+    Option(BACKEND, "target_protocol", "choice", "nbd", "How its volumes reach other hosts. nbd: only instances of ours have them there. nvmet_tcp: besides, whoever attaches with a connector that says its NQN (the compute service, bare metal) gets them by NVMe over TCP, from export_address.", choices=("nbd", "nvmet_tcp")),
     Option(BACKEND, "reserved_percentage", "number", "0", "Percentage of the storage that is never promised.", minimum=0, maximum=100),
     Option(BACKEND, "max_over_subscription_ratio", "ratio", "1.0", "How often thin storage may be promised. 1.0: never more than there is.", minimum=1, maximum=1000),
     Option(BACKEND, "thin_warn_percent", "number", "80", "Of a thin pool: how full it really is, in data or metadata, when an administrator is told. It grows from here where it can.", minimum=10, maximum=98),
@@ -310,6 +311,7 @@ DRIVERS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 # fmt: on
 
+OTHER_PROTOCOLS = ("iscsi", "iser", "nvmet_rdma")  # of target_protocol, in other services' files
 # Options of other services' files for local storage. They are not misspelt, and mean nothing here: a warning says so.
 # fmt: off
 UNUSED = (
@@ -317,7 +319,7 @@ UNUSED = (
     "image_upload_use_cinder_backend", "iscsi_helper", "iscsi_ip_address", "iscsi_protocol", "lvm_conf_file",
     "lvm_mirrors", "lvm_share_target", "lvm_suppress_fd_warnings", "num_volume_device_scan_tries", "nvmet_ns_id",
     "nvmet_port_id", "report_discard_supported", "target_helper", "target_ip_address", "target_port", "target_prefix",
-    "target_protocol", "target_secondary_ip_addresses", "use_chap_auth", "volume_clear", "volume_clear_ionice",
+    "target_secondary_ip_addresses", "use_chap_auth", "volume_clear", "volume_clear_ionice",
     "volume_clear_size", "volume_dd_blocksize", "volumes_dir", "volume_name_template", "snapshot_name_template",
 )
 # fmt: on

@@ -1,4 +1,4 @@
-"""Scenarios of instances whose volumes lie on another host of the rack: exported for as long as they are theirs."""
+"""Scenarios of instances, and of hosts that are no nodes, with volumes of another host: exported while in use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from tests.flows import scenarios
 from tests.flows.scenarios import IMAGE, ME, Scenario, instance, new_volume, status
 
-from brickyard.core.bricks import Kind, name_of
+from brickyard.core.bricks import Exported, Kind, name_of
 from brickyard.db import attachments, flavors, images, schema
 from brickyard.service import audit, instances, volumes
 from brickyard.service.site import Site
 
 Facts = dict[str, Any]
+NQN = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
 HERE, THERE = "h1", "h2"  # where guests run, and where volumes are made
 
 
@@ -106,6 +107,29 @@ def not_extended(site: Site, facts: Facts) -> None:
     reaches(site, facts, row.id)
 
 
+def connect(site: Site, facts: Facts) -> None:
+    scenarios.connect(site, facts, nqn=NQN)
+
+
+def connected(site: Site, facts: Facts) -> None:
+    with site.db.read() as tx:
+        info = attachments.find(tx, facts["attachment"]).connection_info
+    [found] = site.world.nodes[THERE].exports()
+    assert (info["driver_volume_type"], info["vol_uuid"]) == ("nvmeof", facts["attachment"])
+    assert found == Exported("raw", name_of(Kind.VOLUME, facts["volume"]), facts["attachment"], nqn=NQN)
+
+
+def with_connection(site: Site) -> Facts:
+    facts = with_far_volume(site)
+    connect(site, facts)
+    site.waker.run_all()
+    return facts
+
+
+def disconnect(site: Site, facts: Facts) -> None:
+    scenarios.disconnect(site, facts, exported=True)
+
+
 def with_stray_export(site: Site) -> Facts:
     facts = with_far_volume(site)
     site.world.nodes[THERE].export("raw", name_of(Kind.VOLUME, facts["volume"]), str(uuid.uuid4()))
@@ -148,6 +172,15 @@ SCENARIOS = (
         scenarios.unplug,
         status(("volume", "available")),
         status(("volume", "in-use")),
+        hosts=(HERE, THERE),
+    ),
+    Scenario("attach_volume", with_far_volume, connect, connected, scenarios.not_connected, hosts=(HERE, THERE)),
+    Scenario(
+        "detach_volume",
+        with_connection,
+        disconnect,
+        status(("volume", "available")),
+        scenarios.not_disconnected,
         hosts=(HERE, THERE),
     ),
     Scenario("repair_host", with_stray_export, repair, repaired, repaired, hosts=(HERE, THERE)),

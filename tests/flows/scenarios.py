@@ -238,7 +238,7 @@ def drop_snapshot(site: Site, facts: dict[str, Any]) -> None:
         work.queue(site, ME, tx, "delete_snapshot", params, resource_id=row.id, project_id="project")
 
 
-def connect(site: Site, facts: dict[str, Any]) -> None:
+def connect(site: Site, facts: dict[str, Any], **how: Any) -> None:
     """An attachment with a connector, as the service of attachments queues it."""
     id = facts["attachment"] = str(uuid.uuid4())
     row = volume(site, facts["volume"])
@@ -247,7 +247,7 @@ def connect(site: Site, facts: dict[str, Any]) -> None:
         attachments.insert(tx, id=id, volume_id=row.id, status=A.ATTACHING, connector={"host": "h1"})
         store.settle(tx, row.id)
         params = attach_volume.params(
-            attachment_id=id, volume_id=row.id, pool=row.host, connector={"host": "h1"}, mode="rw", extra={}
+            attachment_id=id, volume_id=row.id, pool=row.host, connector={"host": "h1"}, mode="rw", extra={}, **how
         )
         work.queue(site, ME, tx, "attach_volume", params, resource_id=row.id, project_id="project")
 
@@ -272,9 +272,9 @@ def with_connection(site: Site) -> dict[str, Any]:
     return facts
 
 
-def disconnect(site: Site, facts: dict[str, Any]) -> None:
+def disconnect(site: Site, facts: dict[str, Any], **how: Any) -> None:
     row = volume(site, facts["volume"])
-    params = detach_volume.params(attachment_id=facts["attachment"], volume_id=row.id, pool=row.host)
+    params = detach_volume.params(attachment_id=facts["attachment"], volume_id=row.id, pool=row.host, **how)
     with site.db.begin() as tx:
         store.begin(tx, "attachment", facts["attachment"], "detach")
         store.settle(tx, row.id)

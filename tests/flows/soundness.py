@@ -90,6 +90,11 @@ def _check_exports(site: Site) -> None:
         for row in rows(site, schema.attachments)
         if (row.connection_info or {}).get("driver_volume_type") == "nbd"
     }
+    due |= {
+        (name_of(Kind.VOLUME, row.volume_id), row.id)
+        for row in rows(site, schema.attachments)
+        if (row.connection_info or {}).get("driver_volume_type") == "nvmeof"
+    }
     there = [found for node in _nodes(site) for found in node.exports()]
     served = {(found.name, found.client) for found in there}
     guests = [guest for node in _nodes(site) for guest in node.guests()]

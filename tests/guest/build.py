@@ -19,12 +19,14 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = PROJECT / "images" / "guest"
+CLIENT_LOCK = PROJECT / "tests" / "guest" / "os-brick.lock"  # echo os-brick==7.1.1 | uv pip compile --generate-hashes -
 SUITE = "bookworm"
 PACKAGES = """
     base-files base-passwd bash coreutils dash diffutils findutils grep gzip hostname libc-bin login mawk sed tar
     linux-image-amd64 udev kmod mount util-linux fdisk gdisk iproute2 procps lvm2 dmsetup thin-provisioning-tools
-    e2fsprogs xfsprogs btrfs-progs qemu-utils qemu-system-x86 busybox-static python3 ca-certificates
+    e2fsprogs xfsprogs btrfs-progs nvme-cli qemu-utils qemu-system-x86 busybox-static python3 ca-certificates
 """
+OS_BRICK = "/opt/os-brick"  # a client of volumes, with what it needs, apart from our own packages
 MODULES = ("virtio_pci", "virtio_blk", "ext4")
 SIZE_MIB = 3072
 KEPT_S = 86400
@@ -40,6 +42,8 @@ def built() -> Path:
     directory = cache()
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / _made_of()
+    if target.is_dir():  # it came whole: nobody waits for another one that is being built
+        return target
     with open(directory / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
@@ -51,7 +55,7 @@ def built() -> Path:
 
 def _made_of() -> str:
     """A sum over what goes into the guest; the packages of the suite change under it, and that is as with any host."""
-    parts = [*sorted(PARTS.iterdir()), PROJECT / "requirements.lock", Path(__file__)]
+    parts = [*sorted(PARTS.iterdir()), PROJECT / "requirements.lock", CLIENT_LOCK, Path(__file__)]
     return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
 
 
@@ -90,17 +94,18 @@ def _without_documents() -> list[str]:
 def _packages(root: Path) -> None:
     """What the service and its tests import, for the guest's Python and not for the host's."""
     site = root / "opt" / "brickyard" / "site-packages"
+    client = root / OS_BRICK.removeprefix("/")
     uv = PROJECT / ".venv" / "bin" / "uv"
-    lock = str(PROJECT / "requirements.lock")
     for_guest = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_31", "--only-binary", ":all:")
-    _run(str(uv), "pip", "install", "--quiet", "--target", str(site), *for_guest, "--no-deps", "--require-hashes", "-r", lock)  # fmt: skip # noqa: E501
+    for target, lock in ((site, PROJECT / "requirements.lock"), (client, CLIENT_LOCK)):
+        _run(str(uv), "pip", "install", "--quiet", "--target", str(target), *for_guest, "--no-deps", "--require-hashes", "-r", str(lock))  # fmt: skip # noqa: E501
     for part in ("mypy", "ruff", "uv"):  # tools of the developer, and large
         for found in site.glob(f"{part}*"):
             shutil.rmtree(found) if found.is_dir() else found.unlink()
     installed = site / "brickyard-0.dist-info"  # the program itself is read from the tree; this is its version
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: brickyard\nVersion: 0\n")
-    _run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j", "2", "/opt/brickyard/site-packages")
+    _run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j", "2", "/opt/brickyard/site-packages", OS_BRICK)
 
 
 def _initramfs(root: Path, work: Path, out: Path) -> None:

@@ -62,7 +62,8 @@ class Remote:
         quick = os.environ.get("BRICKYARD_GUEST_KERNEL") != "emulated"
         for item in items:
             emulated = not quick or item.get_closest_marker("emulated") is not None
-            by_file.setdefault((item.nodeid.partition("::")[0], emulated), []).append(item.nodeid)
+            file = "" if quick and emulated else item.nodeid.partition("::")[0]  # there are few, and each boot is long
+            by_file.setdefault((file, emulated), []).append(item.nodeid)
         # The slowest first, which are the emulated ones, and then files of few tests: theirs are longer.
         for (_, emulated), node_ids in sorted(by_file.items(), key=lambda file: (not file[0][1], len(file[1]))):
             for start in range(0, len(node_ids), AT_ONCE):

@@ -1,8 +1,10 @@
-"""Bricks served to guests of other hosts: NBD over TLS, by one qemu-nbd for each brick and guest.
+"""Bricks served to other hosts: to guests by NBD over TLS, by one qemu-nbd for each brick and guest; to hosts that are
+no nodes of ours by NVMe over TCP, by the kernel (nvmet.py).
 
     <directory>/<brick>.<client>/record.json   what is served, to whom, at which port
     <directory>/<brick>.<client>/keys.psk      the key of this one export: who has it is the client, and nobody else is
     <directory>/<brick>.<client>/pid           written by qemu-nbd
+    <directory>/<brick>.<client>/port          of the kernel; there is no key then
 
 The record is there before the process and until after it. So a process outlives the service that started it, what is
 found on the disk is what is served, and an export whose process has died, or whose host was started again, comes back
@@ -27,7 +29,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from brickyard.brick.serving import Nbd, Server
+from brickyard.brick import nvmet
+from brickyard.brick.serving import Server
 from brickyard.core import bricks, errors
 from brickyard.core.bricks import Connection, Did, Export, Exported
 from brickyard.core.settings import Exports as Settings
@@ -53,14 +56,16 @@ class Exports:
         self, directory: Path, settings: Settings | None, opened: Opener, server: Server | None = None
     ) -> None:
         self.directory, self.settings, self.opened = directory.resolve(), settings, opened
-        self.server = server or Nbd()
+        self.server = server or nvmet.NbdOrNvmet()
         self._lock = threading.RLock()
         self._held: Counter[str] = Counter()  # bricks whose exports stand still: how many copies want that
         self._begun = False  # what a former run left half done is put right
 
     def make(self, wanted: Exported) -> Export:
-        """Serve a brick to one guest; the same again answers the same. Unavailable when every port is taken."""
+        """Serve a brick to one guest or host; the same again answers the same. Unavailable when every port is taken."""
         at = self._at(wanted.name, wanted.client)
+        if wanted.nqn:
+            bricks.checked_nqn(wanted.nqn)
         with self._lock:
             record = _read(at)
             address = self.settings.address if self.settings is not None else None
@@ -95,14 +100,18 @@ class Exports:
         with self._lock:
             self._begin()
             for at, record in self._records():
-                name = record.exported.name
-                try:
-                    if name not in self._held:
-                        self.server.thaw(at)
-                    if self._serve(at, record) is Did.CHANGED:
-                        LOG.info("brick %s is exported again", name, extra={"client": record.exported.client})
-                except (errors.BrickyardError, OSError) as error:
-                    LOG.warning("brick %s cannot be exported, which is tried again: %s", name, error)
+                self._go_on(at, record)
+
+    def _go_on(self, at: Path, record: Record) -> None:
+        """Serve it unless it stands still; what fails now is tried again by `keep`."""
+        name = record.exported.name
+        try:
+            if name not in self._held:
+                self.server.thaw(at)
+            if self._serve(at, record) is Did.CHANGED:
+                LOG.info("brick %s is exported again", name, extra={"client": record.exported.client})
+        except (errors.BrickyardError, OSError) as error:
+            LOG.warning("brick %s cannot be exported, which is tried again: %s", name, error)
 
     @contextlib.contextmanager
     def still(self, name: str) -> Iterator[None]:
@@ -112,7 +121,7 @@ class Exports:
             self._held[name] += 1
         try:
             with self._lock:
-                for at in self._of(name):
+                for at, _ in self._of(name):
                     self.server.freeze(at)
             yield
         finally:
@@ -120,8 +129,8 @@ class Exports:
                 self._held[name] -= 1
                 if not self._held[name]:
                     del self._held[name]
-                    for at in self._of(name):
-                        self.server.thaw(at)
+                    for at, record in self._of(name):
+                        self._go_on(at, record)
 
     @contextlib.contextmanager
     def closed(self, name: str) -> Iterator[None]:
@@ -133,7 +142,7 @@ class Exports:
             self._held[name] += 1
         try:
             with self._lock:
-                for at in self._of(name):
+                for at, _ in self._of(name):
                     self.server.close(at)
             yield
         finally:
@@ -178,12 +187,20 @@ class Exports:
         if exported.name in self._held or self.server.runs(at):
             return Did.ALREADY
         found = self.opened(exported.backend, exported.name)
+        if exported.nqn and found.format != "raw":
+            raise errors.Invalid(
+                f"brick {exported.name} is a {found.format} file, and by NVMe only plain content is served: use a "
+                "volume of logical volumes, partitions, disks or raw files, or connect it on its own host",
+                field="host",
+            )
         self.server.start(at, exported, found, record.address, record.port)
         return Did.CHANGED
 
     def _told(self, at: Path, record: Record) -> Export:
-        key = (at / "keys.psk").read_text(encoding="ascii").strip().rpartition(":")[2]
         exported = record.exported
+        if exported.nqn:
+            return Export(record.address, record.port, exported.name, exported.client, target=nvmet.target(at))
+        key = (at / "keys.psk").read_text(encoding="ascii").strip().rpartition(":")[2]
         return Export(record.address, record.port, exported.name, exported.client, key)
 
     def _end(self, at: Path) -> Did:
@@ -194,14 +211,16 @@ class Exports:
         shutil.rmtree(at)
         return Did.CHANGED
 
-    def _of(self, name: str) -> list[Path]:
-        return [at for at, record in self._records() if record.exported.name == name]
+    def _of(self, name: str) -> list[tuple[Path, Record]]:
+        return [(at, record) for at, record in self._records() if record.exported.name == name]
 
     # all of them --------------------------------------------------------------------------------------------------
 
     def _at(self, name: str, client: str) -> Path:
         if not re.fullmatch(bricks.UUID, client):
-            raise errors.Invalid(f"{client!r} is not the id of a guest: give a lower-case uuid", field="client")
+            raise errors.Invalid(
+                f"{client!r} is not the id of a guest or attachment: give a lower-case uuid", field="client"
+            )
         return self.directory / f"{bricks.checked(name)}.{client}"
 
     def _records(self) -> list[tuple[Path, Record]]:
@@ -247,8 +266,9 @@ def _write(at: Path, record: Record) -> None:
     """The record comes last, and whole; all of it is on the disk when this returns, and for nobody else to read."""
     at.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     at.mkdir(mode=0o700)
-    key = f"{record.exported.client}:{secrets.token_hex(KEY_BYTES)}\n"
-    for name, content in (("keys.psk", key.encode()), ("record.part", json.dumps(dataclasses.asdict(record)).encode())):
+    key = f"{record.exported.client}:{secrets.token_hex(KEY_BYTES)}\n".encode()
+    files = {} if record.exported.nqn else {"keys.psk": key}
+    for name, content in (files | {"record.part": json.dumps(dataclasses.asdict(record)).encode()}).items():
         with open(at / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(content)
             file.flush()

@@ -36,6 +36,7 @@ PACKAGES = {
     "blkdiscard": "util-linux",
     "blockdev": "util-linux",
     "lsblk": "util-linux",
+    "modprobe": "kmod",
 }
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_BYTES_MAX = 64 * 1024 * 1024

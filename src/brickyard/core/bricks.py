@@ -15,6 +15,8 @@ from brickyard.core import errors
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 NAME = re.compile(rf"(volume-|_snapshot-|root-|_image-)({UUID})")
+NQN = re.compile(r"nqn\.\d{4}-\d{2}\.[A-Za-z0-9][A-Za-z0-9.-]*(:[A-Za-z0-9.:_+@=-]+)?")
+NQN_MAX = 223
 
 
 class Kind(enum.StrEnum):
@@ -48,6 +50,17 @@ def checked(name: str) -> str:
             f"{name!r} is not the name of a brick: volume-, _snapshot-, root- or _image- and a uuid", field="name"
         )
     return name
+
+
+def checked_nqn(nqn: object) -> str:
+    """`nqn` itself if it is the name of a host as NVMe has them; Invalid otherwise, before it reaches a path."""
+    if not isinstance(nqn, str) or len(nqn) > NQN_MAX or not NQN.fullmatch(nqn):
+        raise errors.Invalid(
+            f"{nqn!r} is not the NQN of a host: nqn.<year>-<month>.<domain>:<name>, of letters, digits and . : - _ + @ "
+            f"=, at most {NQN_MAX} characters; it is in /etc/nvme/hostnqn there",
+            field="nqn",
+        )
+    return nqn
 
 
 def parse(name: str) -> tuple[Kind, str] | None:
@@ -147,15 +160,17 @@ class Export:
     address: str
     port: int
     name: str  # of the brick
-    client: str  # the id of the guest
-    key: str = field(default="", repr=False)  # hexadecimal; empty in what is kept
+    client: str  # the id of the guest, or of the attachment of a host that is no node of ours
+    key: str = field(default="", repr=False)  # hexadecimal; empty in what is kept, and where `target` is said
+    target: str = ""  # by NVMe, what to connect to: its client proves nothing, it only says its NQN
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A brick that a host serves to a guest of another one."""
+    """A brick that a host serves to a guest of another one, by NBD, or by NVMe to the host with an NQN."""
 
     backend: str
     name: str
     client: str
     read_only: bool = False
+    nqn: str = ""

@@ -30,6 +30,7 @@ class Backend:
     reserved_percentage: int = 0
     max_over_subscription_ratio: float = 1.0
     extra_capabilities: Mapping[str, object] = field(default_factory=dict)
+    target_protocol: str = "nbd"  # nbd | nvmet_tcp
     thin_warn_percent: int = 80
     thin_freeze_percent: int = 90
     thin_pause_percent: int = 95

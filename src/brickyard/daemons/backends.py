@@ -15,7 +15,7 @@ from brickyard.nodes import local
 
 # Not the driver's: what the accounting and the scheduler need to know of a backend.
 SHARES = ("reserved_percentage", "max_over_subscription_ratio", "extra_capabilities")
-ACCOUNTING = (*SHARES, *fullness.OPTIONS, *image_cache.OPTIONS)
+ACCOUNTING = (*SHARES, "target_protocol", *fullness.OPTIONS, *image_cache.OPTIONS)
 
 
 def configured(backend: settings.Backend) -> local.Backend:

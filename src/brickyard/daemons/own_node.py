@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from brickyard.brick import exports, serving
+from brickyard.brick import exports, nvmet, serving
 from brickyard.core import errors
 from brickyard.core.settings import Settings
 from brickyard.daemons import backends
@@ -44,7 +44,7 @@ def make(settings: Settings, made_before: Sequence[tuple[str, Mapping[str, Any]]
 
 
 def _exports(settings: Settings, opened: exports.Opener) -> exports.Exports:
-    server = serving.Simulated() if settings.node.hypervisor == "memory" else serving.Nbd()
+    server = serving.Simulated() if settings.node.hypervisor == "memory" else nvmet.NbdOrNvmet()
     return exports.Exports(settings.state_dir / "exports", settings.node.exports, opened, server)
 
 

@@ -144,10 +144,14 @@ def _choose(found: dict[str, list[tuple[str, Found]]], outcome: Outcome) -> list
 
 
 def _used(node: verbs.Node) -> dict[str, str]:
-    """Id of a volume → the guest that still runs with it, here or where it is exported to; guests and exports outlive
-    the service and its database."""
-    exported = {one.name.removeprefix(PREFIX[Kind.VOLUME]): one.client for one in node.exports()}
-    here = {serial: guest.id for guest in node.guests() for serial in guest.serials if guest.status != "stopped"}
+    """Id of a volume → what still runs with it: the guest, here or where it is exported to, or a host, by NVMe. Guests
+    and exports outlive the service and its database."""
+    exported = {
+        one.name.removeprefix(PREFIX[Kind.VOLUME]): f"Host {one.nqn}" if one.nqn else f"Guest {one.client}"
+        for one in node.exports()
+    }
+    guests = [guest for guest in node.guests() if guest.status != "stopped"]
+    here = {serial: f"Guest {guest.id}" for guest in guests for serial in guest.serials}
     return exported | here
 
 
@@ -172,8 +176,8 @@ def _write(db: Database, chosen: list[tuple[str, Found]], used: dict[str, str], 
             outcome.taken.append((pool, brick))
             if label.id in used:
                 store.reset(tx, "volume", label.id, V.MAINTENANCE)
-                text = f"Guest {used[label.id]} still runs with it, so it is in maintenance. End the guest, then set it"
-                outcome.note("in_use", pool, brick.name, f"{text} available: openstack volume set --state available")
+                text = f"{used[label.id]} still runs with it, so it is in maintenance. End that, then set it available"
+                outcome.note("in_use", pool, brick.name, f"{text}: openstack volume set --state available")
 
 
 def _count(db: Database, chosen: list[tuple[str, Found]], outcome: Outcome) -> None:

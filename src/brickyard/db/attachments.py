@@ -27,6 +27,7 @@ UPDATE = sa.update(attachments).where(_THIS)
 DELETE = sa.delete(attachments).where(_THIS)
 CONNECTED = UPDATE.where(attachments.c.status.in_((A.ATTACHING, A.ATTACHED)))
 FLOWS = ("attach_volume", "detach_volume")
+NVMEOF = "nvmeof"  # the driver_volume_type of what is exported to a host that is none of ours
 BUSY = (
     sa.select(schema.flows.c.id)
     .where(
@@ -59,6 +60,11 @@ def list_(tx: Tx, query: listing.Query) -> list[Row]:
     return listing.page(tx, statement, attachments, wide)
 
 
+def is_exported(row: Row) -> bool:
+    """Whether a host that is none of ours has the volume by NVMe."""
+    return (row.connection_info or {}).get("driver_volume_type") == NVMEOF
+
+
 def of_volume(tx: Tx, volume_id: str) -> list[Row]:
     """The oldest first."""
     return list(tx.execute(OF_VOLUME, {"volume": volume_id}))
@@ -70,12 +76,17 @@ def of_instance(tx: Tx, instance_id: str) -> list[Row]:
 
 
 def known_by_path(tx: Tx, backend: str) -> list[str]:
-    """The volumes of a backend (host@backend) whose path on their host somebody outside was told, or is being told."""
+    """The volumes of a backend (host@backend) whose path on their host somebody outside was told, or is being told, or
+    the kernel serves."""
     ours = schema.volume_backends.c.name == backend
     rows = tx.execute(
         WIDE.join(schema.volume_backends, schema.volume_backends.c.id == volumes.c.backend_id).where(ours)
     )
-    told = [row for row in rows if row.status == A.ATTACHING or "device_path" in (row.connection_info or {})]
+    told = [
+        row
+        for row in rows
+        if row.status == A.ATTACHING or "device_path" in (row.connection_info or {}) or is_exported(row)
+    ]
     return sorted({str(row.volume_id) for row in told})
 
 

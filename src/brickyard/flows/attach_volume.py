@@ -30,9 +30,12 @@ def params(
     mode: str,
     extra: dict[str, Any],
     fresh: bool = False,
+    nqn: str = "",
+    exported: bool = False,
 ) -> dict[str, Any]:
     """`extra` is what the connection information carries beside where the brick is. `fresh`: the attachment was made
-    by the same request, and goes when it fails, since nobody has been told its id."""
+    by the same request, and goes when it fails, since nobody has been told its id. `nqn`: of another host, which gets
+    the volume by NVMe. `exported`: an earlier connection of the attachment was such a one."""
     return {
         "attachment_id": attachment_id,
         "volume_id": volume_id,
@@ -41,6 +44,8 @@ def params(
         "mode": mode,
         "extra": extra,
         "fresh": fresh,
+        "nqn": nqn,
+        "exported": exported,
     }
 
 
@@ -68,13 +73,36 @@ def close_unless_shared(run: Run, pool: str, volume_id: str, attachment_id: str)
         run.world.nodes[at.host].close_brick(at.backend, name_of(Kind.VOLUME, volume_id))
 
 
+def export(run: Run) -> dict[str, Any] | None:
+    p = run.params
+    if not p.get("nqn"):
+        unexport(run)
+        return None
+    at = pools.parse(p["pool"])
+    name = name_of(Kind.VOLUME, p["volume_id"])
+    made = run.world.nodes[at.host].export(at.backend, name, p["attachment_id"], nqn=p["nqn"])
+    return {
+        "driver_volume_type": attachments.NVMEOF,
+        "target_nqn": made.target,
+        "portals": [[made.address, str(made.port), "tcp"]],
+        "vol_uuid": made.client,  # that of the namespace
+        "host_nqn": p["nqn"],
+    }
+
+
+def unexport(run: Run) -> None:
+    p = run.params
+    if p["pool"] is not None and (p.get("nqn") or p.get("exported")):  # neither was known to an older release
+        at = pools.parse(p["pool"])
+        run.world.nodes[at.host].unexport(at.backend, name_of(Kind.VOLUME, p["volume_id"]), p["attachment_id"])
+
+
 def connect(run: Run, tx: Tx) -> None:
     p = run.params
     connector = p["connector"]
     info = {
         **p["extra"],
-        **run.data["open"],
-        "driver_volume_type": "local",
+        **(run.data.get("export") or {"driver_volume_type": "local", **run.data["open"]}),
         "volume_id": p["volume_id"],
         "attachment_id": p["attachment_id"],
         "access_mode": p["mode"],
@@ -108,6 +136,7 @@ FLOW = Flow(
     "attach_volume",
     (
         Act("open", do=open_, undo=close),
+        Act("export", do=export, undo=unexport),
         Commit("connect", do=connect, undo=engine.nothing_in),
     ),
     failed=failed,

@@ -1,7 +1,8 @@
 """Delete an attachment: close the brick unless another attachment uses it, then remove the row.
 
-close   close the brick on its host        undo: none, the owner wants it gone
-gone    remove the attachment; the volume's status follows from those that remain
+unexport  serve it no longer, if it was    undo: none, the owner wants it gone
+close     close the brick on its host      undo: none
+gone      remove the attachment; the volume's status follows from those that remain
 
 With `keep`, the attachment stays and only loses its connection: what the older calls do in two steps.
 """
@@ -14,15 +15,23 @@ from brickyard.core import errors
 from brickyard.db import attachments, store
 from brickyard.db.database import Tx
 from brickyard.flows import engine
-from brickyard.flows.attach_volume import close_unless_shared
+from brickyard.flows.attach_volume import close_unless_shared, unexport
 from brickyard.flows.engine import Act, Commit, Flow, Run
 
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def params(*, attachment_id: str, volume_id: str, pool: str | None, keep: bool = False) -> dict[str, Any]:
-    """`pool` None: nothing was connected."""
-    return {"attachment_id": attachment_id, "volume_id": volume_id, "pool": pool, "keep": keep}
+def params(
+    *, attachment_id: str, volume_id: str, pool: str | None, keep: bool = False, exported: bool = False
+) -> dict[str, Any]:
+    """`pool` None: nothing was connected. `exported`: to another host, by NVMe."""
+    return {
+        "attachment_id": attachment_id,
+        "volume_id": volume_id,
+        "pool": pool,
+        "keep": keep,
+        "exported": exported,
+    }
 
 
 # implementations ---------------------------------------------------------------------------------------------------
@@ -53,6 +62,7 @@ def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
 FLOW = Flow(
     "detach_volume",
     (
+        Act("unexport", do=unexport, undo=engine.nothing),
         Act("close", do=close, undo=engine.nothing),
         Commit("gone", do=gone, undo=engine.nothing_in),
     ),

@@ -79,7 +79,11 @@ def attached(tx: Tx, instance: Row) -> list[Row]:
 
 
 def is_disk(tx: Tx, client: str, brick_id: str) -> bool:
-    """Whether a brick is a disk of an instance: one of its volumes, or its root disk."""
+    """Whether a brick is a disk of an instance: one of its volumes, or its root disk; or the volume of an attachment,
+    which a host of its own has by NVMe."""
+    attachment = attachments.find(tx, client)
+    if attachment is not None:
+        return bool(attachment.volume_id == brick_id and attachments.is_exported(attachment))
     if instances.find(tx, client) is None:
         return False
     return brick_id in (client, *(row.volume_id for row in attachments.of_instance(tx, client)))

@@ -1,4 +1,4 @@
-"""The verbs of a node by which its bricks reach guests of other hosts."""
+"""The verbs of a node by which its bricks reach other hosts, and guests there."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Reach(Protocol):
         given = self.exporting.settings if self.exporting is not None else None
         return given.address if given is not None else None
 
-    def export(self, backend: str, name: str, client: str, read_only: bool = False) -> Export:
+    def export(self, backend: str, name: str, client: str, read_only: bool = False, nqn: str = "") -> Export:
         exporting = self.exporting
         if exporting is None:
             raise errors.Unavailable(f"Host {self.host} exports no bricks.")
         with self.copies.giving([copies.serial_of(name)], lambda: exporting.serves(name)):
-            return exporting.make(Exported(backend, name, client, read_only))
+            return exporting.make(Exported(backend, name, client, read_only, nqn))
 
     def unexport(self, backend: str, name: str, client: str) -> Did:
         return self.exporting.end(backend, name, client) if self.exporting is not None else Did.ALREADY

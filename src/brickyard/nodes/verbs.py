@@ -227,9 +227,10 @@ class Node(Protocol):
 
     # exports ------------------------------------------------------------------------------------------------------
 
-    def export(self, backend: str, name: str, client: str, read_only: bool = False) -> Export:
+    def export(self, backend: str, name: str, client: str, read_only: bool = False, nqn: str = "") -> Export:
         """Serve a brick to one guest of another host, until `unexport`; the same again answers the same. It comes back
-        when this host is started again."""
+        when this host is started again. With the NQN of a host it is served to that by NVMe, for an attachment that is
+        the client, and Invalid says that it is of a format which cannot be."""
 
     def unexport(self, backend: str, name: str, client: str) -> Did:
         """Whoever uses it is cut off."""

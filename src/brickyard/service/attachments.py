@@ -15,7 +15,7 @@ from brickyard.core.states import A, V
 from brickyard.db import attachments, flows, hosts, instances, store, volumes
 from brickyard.db.database import Row, Tx
 from brickyard.flows import attach_volume, detach_volume
-from brickyard.service import grouping, nova, qos, work
+from brickyard.service import grouping, nova, qos, reach, work
 from brickyard.service.site import Caller, Site
 
 WAIT_S = 60.0
@@ -175,7 +175,7 @@ def connect(
 ) -> str:
     """Queue the flow that connects an attachment; its id. The attachment is attaching from here, and so is the volume;
     not when it is connected `again`, while it stays in use."""
-    place = where(volume, connector)
+    place, nqn = reach.way(tx, volume, connector)
     _check_not_far(tx, volume, place, id)
     backend = hosts.find_backend(tx, place.service)
     if backend is None or not backend.up:
@@ -202,25 +202,10 @@ def connect(
         mode=mode,
         extra=extra,
         fresh=fresh,
+        nqn=nqn,
+        exported=attachments.is_exported(row),
     )
     return work.queue(site, caller, tx, "attach_volume", params, resource_id=volume.id, project_id=volume.project_id)
-
-
-def where(volume: Row, connector: Mapping[str, Any]) -> pools.PoolName:
-    """The volume's pool; Invalid unless the connector's host is the one that has it."""
-    host = connector.get("host")
-    if not isinstance(host, str) or not host:
-        raise errors.Invalid("The connector must say its host: where the volume will be used.", field="host")
-    if volume.host is None:
-        raise errors.InvalidState(f"Volume {volume.id} has no place yet; wait until it is available.", field="status")
-    place = pools.parse(volume.host)
-    if host != place.host:
-        raise errors.Invalid(
-            f"Volume {volume.id} is on host {place.host}, and the connector is of host {host}: volumes are not "
-            f"exported over the network; connect it on {place.host}.",
-            field="host",
-        )
-    return place
 
 
 def _check_not_far(tx: Tx, volume: Row, place: pools.PoolName, id: str) -> None:
@@ -261,7 +246,15 @@ def disconnect(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str
         store.settle(tx, volume.id)
         return None
     store.begin(tx, "attachment", row.id, "detach")
-    params = detach_volume.params(attachment_id=row.id, volume_id=volume.id, pool=volume.host)
+    return close(site, caller, tx, volume, row)
+
+
+def close(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row, *, keep: bool = False) -> str:
+    """Queue the flow that closes a connection, and removes its attachment unless that is kept; its id."""
+    exported = attachments.is_exported(row)
+    params = detach_volume.params(
+        attachment_id=row.id, volume_id=volume.id, pool=volume.host, keep=keep, exported=exported
+    )
     return work.queue(site, caller, tx, "detach_volume", params, resource_id=volume.id, project_id=volume.project_id)
 
 

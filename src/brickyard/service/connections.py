@@ -11,9 +11,8 @@ from brickyard.core import errors
 from brickyard.core.states import A, V
 from brickyard.db import attachments, store, volumes
 from brickyard.db.database import Row, Tx
-from brickyard.flows import detach_volume
 from brickyard.service import attachments as service
-from brickyard.service import grouping, work
+from brickyard.service import grouping, reach
 from brickyard.service.site import Caller, Site
 
 POLICY = "volume_extension:volume_actions"
@@ -67,7 +66,7 @@ def initialize(site: Site, caller: Caller, id: str, connector: Mapping[str, Any]
         site.policy.check(f"{POLICY}:initialize_connection", caller, volume.project_id)
         if volume.status == V.MAINTENANCE:
             raise errors.InvalidState(f"Volume {id} is in maintenance; connect it when that is over.", field="status")
-        service.where(volume, connector)
+        reach.way(tx, volume, connector)
         own = [a for a in attachments.of_volume(tx, id) if a.status in (A.ATTACHING, A.ATTACHED)]
         here = next((a for a in own if a.connection_info and a.attached_host == connector.get("host")), None)
         if here is not None:
@@ -156,8 +155,7 @@ def _close(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str | N
     if row.status != A.ATTACHED:
         return service.disconnect(site, caller, tx, volume, row)
     service.check_still(volume)
-    params = detach_volume.params(attachment_id=row.id, volume_id=volume.id, pool=volume.host, keep=True)
-    return work.queue(site, caller, tx, "detach_volume", params, resource_id=volume.id, project_id=volume.project_id)
+    return service.close(site, caller, tx, volume, row, keep=True)
 
 
 def _remove(site: Site, caller: Caller, id: str, attachment_id: str | None, policy: str) -> None:

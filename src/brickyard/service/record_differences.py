@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from brickyard.core import bricks, clock, pools
 from brickyard.core.bricks import Kind
 from brickyard.core.states import A, I
+from brickyard.db import attachments as attachment_rows
 from brickyard.db.audit import Records
 from brickyard.service.differences import Difference, Repair, Seen
 
@@ -161,16 +162,21 @@ def attachments(records: Records, seen: Seen) -> Iterator[Difference]:
 
 
 def exports(records: Records, seen: Seen) -> Iterator[Difference]:
-    """Each export is of a disk of its client, each disk of another host is exported."""
-    known = {(row.instance_uuid, bricks.name_of(Kind.VOLUME, row.volume_id)) for row in records.attachments}
-    known |= {(id, bricks.name_of(Kind.ROOT, id)) for id in records.instances}
+    """Each export is of a disk of its client, or for an attachment; each disk of another host is exported."""
+    known = {(id, bricks.name_of(Kind.ROOT, id)) for id in records.instances}
+    for row in records.attachments:
+        name = bricks.name_of(Kind.VOLUME, row.volume_id)
+        known |= {(row.instance_uuid, name)} if row.instance_uuid in records.instances else set()
+        known |= {(row.id, name)} if attachment_rows.is_exported(row) else set()
     running = {guest.id for listed in seen.guests.values() for guest in listed if guest.status != "stopped"}
     for host, listed in seen.exports.items():
         for found in listed:
-            if found.client not in records.instances or (found.client, found.name) not in known:
+            if (found.client, found.name) not in known:
                 parsed = bricks.parse(found.name)
                 about = (found.client, *((parsed[1],) if parsed else ()))
                 text = f"{found.name} is exported to instance {found.client}, which it is no disk of"
+                if found.nqn:
+                    text = f"{found.name} is exported to host {found.nqn}, for no attachment that is connected"
                 name = f"{found.backend}/{found.name}/{found.client}"
                 lost = found.client in running and found.client not in records.instances  # it ends with that guest
                 yield Difference(
@@ -182,6 +188,13 @@ def exports(records: Records, seen: Seen) -> Iterator[Difference]:
             text = f"{name} is a disk of instance {client} of another host, and is not exported to it"
             about = (client, name.partition("-")[2])
             yield Difference("missing_export", host, f"{name}/{client}", f"{text}; stop it and start it again.", about)
+    for row in records.attachments:
+        name = bricks.name_of(Kind.VOLUME, row.volume_id)
+        at = _host_of(records, name) if attachment_rows.is_exported(row) else ""
+        if at in seen.exports and (row.id, name) not in {(found.client, found.name) for found in seen.exports[at]}:
+            text = f"{name} is attached to host {row.attached_host}, and is not exported to it"
+            text += "; detach it, and attach it again"
+            yield Difference("missing_export", at, f"{name}/{row.id}", f"{text}.", (row.id, row.volume_id))
 
 
 def _far_disks(records: Records) -> Iterator[tuple[str, str, str]]:
@@ -199,6 +212,11 @@ def _far_disks(records: Records) -> Iterator[tuple[str, str, str]]:
         there = records.pools[brick.pool_id]
         if there.host_id != instance.host_id:
             yield there.host, name, id
+
+
+def _host_of(records: Records, name: str) -> str:
+    brick = records.placed.get(name)
+    return str(records.pools[brick.pool_id].host) if brick is not None and brick.pool_id in records.pools else ""
 
 
 def stuck(records: Records, seen: Seen) -> Iterator[Difference]:

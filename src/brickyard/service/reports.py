@@ -13,6 +13,7 @@ from brickyard.db.database import Database, Tx
 from brickyard.nodes import verbs
 from brickyard.service import far_pools
 
+BY_NVME = {"target_protocol": "nvmet_tcp", "storage_protocol": "NVMe-TCP"}
 NO_LONGER_CONFIGURED = "It is no longer in the configuration of its host."
 
 
@@ -192,6 +193,7 @@ def capabilities(backend: verbs.BackendReport) -> dict[str, Any]:
         "vendor_name": "Brickyard",
         "driver_version": "1.0",
         "storage_protocol": "local",
+        **(BY_NVME if backend.options.get("target_protocol") == BY_NVME["target_protocol"] else {}),
         "pool_name": backend.volume_backend_name,
         "thin_provisioning_support": answers["thin"],
         "thick_provisioning_support": not answers["thin"],
