@@ -66,10 +66,10 @@ def test_a_lost_host_is_cut_off_and_comes_back_by_enrolment_only(site: Site) -> 
     assert control.host_of(waiting) == "stays"
 
     def repaired() -> bool:
-        """What was begun on goes is of nobody, or another copy."""
+        """What was begun on goes is of nobody, or another copy, and so is what was claimed for it."""
         body = {"orphans": "remove", "grace_s": 0}
         found = control.post("/v1/audit", body, 200)["differences"]
-        assert {one["name"] for one in found} <= {f"volume-{waiting}"}
+        assert {one["name"] for one in found} <= {f"volume-{waiting}", waiting}
         return not found
 
     until(repaired, "nothing is left of it")
