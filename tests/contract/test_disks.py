@@ -24,6 +24,7 @@ class DiskContract(DriverContract, AdoptionContract):
     whole: bool
     size_bytes: int  # of a disk
     disks = 5  # sixteen threads want more
+    stride = 3  # each point makes all disks anew
 
     @pytest.fixture(autouse=True)
     def _loops(self, request: pytest.FixtureRequest) -> Iterator[None]:
