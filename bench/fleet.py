@@ -241,8 +241,19 @@ def race(control: Control, table: Table, watcher: Watcher, options: argparse.Nam
         found = statuses(more, nouns)
         text = f"{found[good]} of {options.clients} in {seconds:.2f} s, {promised()} GiB too much"
         table.check(f"race of {what}: for the last GiB", found[good] == 1 and promised() <= 0, text)
+        if found[good] < 1:
+            print(*why(control, more), sep="\n")
         remove(control, watcher, [*ids[1:], *more], nouns)
         remove(control, watcher, spare, "volumes")
+
+
+def why(control: Control, ids: list[str]) -> list[str]:
+    """Why flows have failed, without their ids, and how many of them."""
+    flows = schema.flows
+    with control.db.read() as tx:
+        rows = tx.execute(sa.select(flows.c.error, flows.c.refusals).where(flows.c.resource_id.in_(ids))).all()
+    seen = Counter((str(row.error)[:300], str(row.refusals)[:600]) for row in rows)
+    return [f"    {count} × {error}: {refusals}" for (error, refusals), count in seen.most_common(3)]
 
 
 def volume_fill(control: Control, watcher: Watcher, gib: int) -> list[str]:

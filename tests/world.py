@@ -27,6 +27,7 @@ from brickyard.service import policy, reports, site
 
 def backend(name: str, driver: str, path: Path, **options: Any) -> local.Backend:
     given = {"path": str(path)} if driver != "memory" else {}
+    given |= {name: str(options[name]) for name in ("capacity_gib", "preallocate") if name in options}
     return local.Backend(
         name=name,
         driver_name=driver,

@@ -19,7 +19,7 @@ from brickyard.db import flavors, flows, images, instances, schema
 from brickyard.flows import catalogue, places
 from brickyard.hypervisor import memory
 from brickyard.service import instances as service
-from brickyard.service import reports
+from brickyard.service import reports, volumes
 from brickyard.service.site import Site
 
 HOSTS = ("h1", "h2", "h3")
@@ -154,3 +154,29 @@ def test_a_report_that_says_nothing_new_writes_nothing_but_that_the_host_is_ther
     fuller = dataclasses.replace(report.backends[0], up=False, why_down="it is away")
     reports.record(site.db, dataclasses.replace(report, backends=[fuller]))
     assert rows() != before
+
+
+def test_what_a_delete_gives_back_is_room_before_its_host_says_so(tmp_path: Path) -> None:
+    """A thick pool that was full: whoever asks at once is not refused until the next report."""
+    options = {"capacity_gib": 1, "preallocate": "true"}
+    made, hands = (
+        world.make(tmp_path, {"m": "memory"}, None, db=engines.empty(tmp_path), backend_options=options),
+        Hands(),
+    )
+    hands.site, hands.catalogue = made, catalogue.FLOWS
+    site = dataclasses.replace(made, waker=hands)
+    try:
+        first = volumes.create(site, ME, volumes.NewVolume(size_gib=1)).id
+        hands.run_all()
+        reports.record(site.db, site.world.nodes["h1"].report())
+        with site.db.read() as tx:
+            assert tx.scalars(sa.select(schema.pools.c.free_gib)).all() == [0]
+        volumes.delete(site, ME, first)
+        hands.run_all()
+        site.world.places.refresh()  # as other hosts have it done, all the time
+        volumes.create(site, ME, volumes.NewVolume(size_gib=1))
+        hands.run_all()
+        with site.db.read() as tx:
+            assert tx.scalars(sa.select(schema.volumes.c.status)).all() == ["available"]
+    finally:
+        site.db.close()

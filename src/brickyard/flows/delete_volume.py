@@ -15,7 +15,7 @@ from typing import Any
 
 from brickyard.core import errors
 from brickyard.core.bricks import Kind, name_of
-from brickyard.db import claims, groups, store
+from brickyard.db import claims, groups, hosts, store
 from brickyard.db.database import Tx, after_commit
 from brickyard.flows import engine, wiping
 from brickyard.flows.engine import Act, Commit, Flow, Run
@@ -67,6 +67,9 @@ def gone(run: Run, tx: Tx) -> None:
         store.end(tx, "snapshot", snapshot, "delete", ok=True)
     if run.params["pool_id"]:  # an older copy elsewhere has a flow of its own
         claims.release(tx, volume_id, only_pool_id=run.params["pool_id"])
+        pool = hosts.find_pool(tx, run.params["pool_id"])
+        if pool is not None and not pool.capabilities.get("thin"):
+            hosts.freed(tx, pool.id, run.params["gib"])
     store.end(tx, "volume", volume_id, "delete", ok=True)
     groups.settle(tx, run.params.get("group_id"))
     if run.params["pool_id"]:
