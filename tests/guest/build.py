@@ -97,8 +97,9 @@ def _packages(root: Path) -> None:
     client = root / OS_BRICK.removeprefix("/")
     uv = PROJECT / ".venv" / "bin" / "uv"
     for_guest = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_31", "--only-binary", ":all:")
+    exactly = ("--quiet", *for_guest, "--no-deps", "--require-hashes")
     for target, lock in ((site, PROJECT / "requirements.lock"), (client, CLIENT_LOCK)):
-        _run(str(uv), "pip", "install", "--quiet", "--target", str(target), *for_guest, "--no-deps", "--require-hashes", "-r", str(lock))  # fmt: skip # noqa: E501
+        _run(str(uv), "pip", "install", *exactly, "--target", str(target), "-r", str(lock))
     for part in ("mypy", "ruff", "uv"):  # tools of the developer, and large
         for found in site.glob(f"{part}*"):
             shutil.rmtree(found) if found.is_dir() else found.unlink()

@@ -119,18 +119,8 @@ class Exports:
         at once, the last to end lets them go on."""
         with self._lock:
             self._held[name] += 1
-        try:
-            with self._lock:
-                for at, _ in self._of(name):
-                    self.server.freeze(at)
+        with self._waiting(name, self.server.freeze, self._go_on):
             yield
-        finally:
-            with self._lock:
-                self._held[name] -= 1
-                if not self._held[name]:
-                    del self._held[name]
-                    for at, record in self._of(name):
-                        self._go_on(at, record)
 
     @contextlib.contextmanager
     def closed(self, name: str) -> Iterator[None]:
@@ -140,19 +130,26 @@ class Exports:
             if name in self._held:
                 raise errors.BrickError(f"brick {name} is being copied; repeat this when that is over")
             self._held[name] += 1
+        with self._waiting(name, self.server.close, self._serve):
+            yield
+
+    @contextlib.contextmanager
+    def _waiting(
+        self, name: str, stop: Callable[[Path], None], go_on: Callable[[Path, Record], object]
+    ) -> Iterator[None]:
+        """The clients of a brick, which counts as held already, wait inside."""
         try:
             with self._lock:
                 for at, _ in self._of(name):
-                    self.server.close(at)
+                    stop(at)
             yield
         finally:
             with self._lock:
                 self._held[name] -= 1
                 if not self._held[name]:
                     del self._held[name]
-                    for at, record in self._records():
-                        if record.exported.name == name:
-                            self._serve(at, record)
+                    for at, record in self._of(name):
+                        go_on(at, record)
 
     def serves(self, name: str) -> bool:
         return any(exported.name == name for exported in self.every())

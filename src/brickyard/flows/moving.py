@@ -12,9 +12,8 @@ from brickyard.db import attachments, hosts, instances, snapshots, store, volume
 from brickyard.db.database import Row, Tx
 from brickyard.flows import mirror_volume, move_volume, reach
 
-# Drivers whose bricks another one can take as images, of the very size that was asked for.
-FILES = ("raw", "qcow2", "vdi")
-MOVABLE = (*FILES, "lvm", "lvm-thin", "partition")
+# Drivers whose bricks another one can take as images, of the very size that was asked for, and which take such.
+MOVABLE = ("raw", "qcow2", "vdi", "lvm", "lvm-thin", "partition")
 COPIED = "is the source of a volume or snapshot that is being created; move it when that one is available"
 
 
