@@ -107,7 +107,10 @@ def url(kind: str) -> str:
 class Server:
     """A process that serves one database, in a directory of its own. It may be stopped and started again."""
 
-    def __init__(self, command: list[str], log: Path, url: str, first_url: str | None = None) -> None:
+    def __init__(
+        self, command: list[str], log: Path, url: str, first_url: str | None = None, ends: int = signal.SIGTERM
+    ) -> None:
+        self.ends = ends
         self.command, self.log, self.url, self.first_url = command, log, url, first_url or url
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -122,11 +125,12 @@ class Server:
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def stop(self, signum: int = signal.SIGTERM) -> None:
+    def stop(self, signum: int = 0) -> None:
+        """In order, or by this signal."""
         if self.process is None or not self.runs():
             return
         children = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.send_signal(signum)
+        self.process.send_signal(signum or self.ends)
         for child in children if signum == signal.SIGKILL else ():  # all of it, as in a power cut
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -164,7 +168,8 @@ def postgresql() -> Iterator[Server]:
         }  # fmt: skip
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         command = as_user("postgres", str(programs / "postgres"), "-D", str(data), *given)
-        with _served(Server(command, room / "log", f"postgresql+psycopg://brickyard@/postgres?host={room}")) as made:
+        at = f"postgresql+psycopg://brickyard@/postgres?host={room}"
+        with _served(Server(command, room / "log", at, ends=signal.SIGINT)) as made:  # waits for no client
             yield made
 
 

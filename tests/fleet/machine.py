@@ -60,6 +60,7 @@ class Part:
     ready: str  # a command that succeeds when it serves; none: it says so on standard output
     whole: bool = False
     inherits: tuple[int, ...] = ()
+    stop: int = signal.SIGTERM  # which signal ends it in order
     process: subprocess.Popen[bytes] | None = None
 
     def runs(self) -> bool:
@@ -159,6 +160,7 @@ class Machine:
         part = self.parts[name]
         if not part.runs() or part.process is None:
             return
+        signum = part.stop if signum == signal.SIGTERM else signum
         of_it = psutil.Process(part.process.pid).children(recursive=part.whole)
         for process in of_it:
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def parts(machine: str, listener: int) -> list[Part]:
     if machine == "db":
         options = [word for name, value in POSTGRESQL.items() for word in ("-c", f"{name}={value}")]
         command = as_user("postgres", str(programs() / "postgres"), "-D", f"{DATA}/data", *options)
-        return [Part("postgresql", command, "pg_isready -q -h 127.0.0.1", whole=True)]
+        ready = "pg_isready -q -h 127.0.0.1"  # to SIGTERM it would wait for its clients, and they for it
+        return [Part("postgresql", command, ready, whole=True, stop=signal.SIGINT)]
     if machine == "mq":
         command = as_user("rabbitmq", *RABBIT, "/usr/lib/rabbitmq/bin/rabbitmq-server")
         return [Part("rabbitmq", command, open_port(5671, 15671), whole=True)]
