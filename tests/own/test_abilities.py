@@ -82,14 +82,15 @@ class Rig:
         quota = self.api.json("GET", "/v3/limits", headers=V3)["limits"]["absolute"]
         return said, flows, quota, self.pool().claimed_gib
 
-    def refused(self, method: str, path: str, body: Any, lacks: str) -> None:
-        """A 400 that names backend, driver and capability, and nothing has changed."""
+    def refused(self, method: str, path: str, body: Any, lacks: str) -> str:
+        """A 400 that names backend, driver and capability, and nothing has changed; what to do instead."""
         before = self.everything()
         error = self.api.json(method, path, body, 400, headers=V3)["badRequest"]
         assert error["code"] == 400
         assert error["message"].startswith("Backend h1@poor (driver memory) cannot "), error
         assert f"its driver lacks '{lacks}'" in error["message"]
         assert self.everything() == before
+        return str(error["message"]).partition("; ")[2]
 
 
 @pytest.fixture
@@ -110,6 +111,19 @@ def test_a_snapshot_that_the_driver_lacks_is_refused(rig: Rig) -> None:
     volume = rig.on_poor()
     rig.lacks("snapshots")
     rig.refused("POST", "/v3/snapshots", {"snapshot": {"volume_id": volume["id"]}}, "snapshots")
+
+
+@pytest.mark.parametrize("verb", ["snapshots", "revert"])
+def test_what_to_do_instead_is_nothing_that_the_driver_lacks_as_well(rig: Rig, verb: str) -> None:
+    volume = rig.on_poor()
+    body: Any = {"revert": {"snapshot_id": rig.snapshot(volume)["snapshot"]["id"]}}
+    path = f"/v3/volumes/{volume['id']}/action"
+    if verb == "snapshots":
+        path, body = "/v3/snapshots", {"snapshot": {"volume_id": volume["id"]}}
+    rig.lacks(verb)
+    assert "create a volume from" in rig.refused("POST", path, body, verb)
+    rig.lacks("clones")
+    assert rig.refused("POST", path, body, verb) == "use a volume on a backend that can."
 
 
 def test_a_copy_that_the_driver_lacks_is_refused(rig: Rig) -> None:

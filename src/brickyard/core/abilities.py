@@ -9,14 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# capability → what its driver cannot do, and what to do instead
-LACKS = {
-    "snapshots": ("make snapshots", "use a volume on a backend that can, or create a volume from this one"),
-    "clones": ("copy a volume or a snapshot", "copy the data inside an instance that has both volumes"),
-    "revert": ("revert a volume to a snapshot", "create a volume from the snapshot, and use that one"),
-    "imports": ("take an image", "use a backend that can, or create an empty volume"),
-    "adopts": ("take over what is there, or give it up", "copy the data to a volume on another backend"),
-    "online_extend_support": ("extend a volume in use", "detach it first"),
+# capability → what its driver cannot do, and what to do instead, by the capability that this needs ("": none)
+LACKS: dict[str, tuple[str, dict[str, str]]] = {
+    "snapshots": (
+        "make snapshots",
+        {"": "use a volume on a backend that can", "clones": "create a volume from this one"},
+    ),
+    "clones": (
+        "copy a volume or a snapshot",
+        {"": "copy the data inside an instance that has both volumes"},
+    ),
+    "revert": (
+        "revert a volume to a snapshot",
+        {"": "use a volume on a backend that can", "clones": "create a volume from the snapshot, and use that one"},
+    ),
+    "imports": ("take an image", {"": "use a backend that can, or create an empty volume"}),
+    "adopts": (
+        "take over what is there, or give it up",
+        {"": "copy the data to a volume on another backend"},
+    ),
+    "online_extend_support": ("extend a volume in use", {"": "detach it first"}),
 }
 
 
@@ -30,5 +42,6 @@ def told(capability: str) -> str:
     return f"cannot {LACKS[capability][0]} (its driver lacks {capability!r})"
 
 
-def instead(capability: str) -> str:
-    return LACKS[capability][1]
+def instead(capabilities: Mapping[str, Any], capability: str) -> str:
+    """What to do where that lacks; nothing that the same pool has reported to lack as well."""
+    return ", or ".join(do for needs, do in LACKS[capability][1].items() if capabilities.get(needs) is not False)

@@ -14,6 +14,6 @@ def require(tx: Tx, pool_id: str | None, capability: str, *, field: str) -> None
     if pool is not None and abilities.lacking(pool.capabilities, [capability]):
         raise errors.Invalid(
             f"Backend {pool.backend} (driver {pool.driver}) {abilities.told(capability)}; "
-            f"{abilities.instead(capability)}.",
+            f"{abilities.instead(pool.capabilities, capability)}.",
             field=field,
         )
