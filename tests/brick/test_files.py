@@ -136,22 +136,6 @@ def test_a_pool_that_is_gone_is_an_error_that_says_what_to_do(tmp_path: Path) ->
         driver.create(volume(), SIZE)
 
 
-def test_what_never_came_to_be_is_deleted_from_a_read_only_pool_too(tmp_path: Path) -> None:
-    """An undo would try for ever otherwise, and the boot with it: there is no lock to be had."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a pool")
-    try:
-        driver, there, absent = raw.driver(str(tmp_path)), volume(), volume()
-        driver.create(there, SIZE)
-        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
-        assert driver.delete(absent.name) == Did.ALREADY
-        with pytest.raises(OSError, match="Read-only"):
-            driver.delete(there.name)
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
-
-
 def test_the_library_needs_nothing_but_the_standard_library_and_core() -> None:
     script = (
         "import sys; before = set(sys.modules); import brickyard.brick\n"

@@ -146,8 +146,8 @@ class DeathContract:
         shutil.rmtree(pool)
 
     def leftovers(self, pool: Path) -> list[str]:
-        """What lies in the pool, the one lock file aside."""
-        return [name for name in os.listdir(pool) if name != ".lock"]
+        """What lies in the pool, the one lock file aside, and in directories of it as well."""
+        return [str(path.relative_to(pool)) for path in pool.rglob("*") if path != pool / ".lock"]
 
     def guarded(self, pool: Path) -> Guard:
         return Guard(self.make(pool), "under test")

@@ -152,8 +152,8 @@ class FileDriver:
             return self._place(wanted, partial(self._make, promised, progress), exact=True)
 
     def delete(self, name: str) -> Did:
-        if os.statvfs(self._directory).f_flag & os.ST_RDONLY and not self._leaves_anything(name):
-            return Did.ALREADY  # there is no lock to be had, and nothing can be in the making: an undo has to end
+        if steps.is_read_only(self._directory) and not self._leaves_anything(name):
+            return Did.ALREADY  # an undo has to end
         with locks.held(self._directory, name):
             if os.path.lexists(self._path(name)):
                 self._owned(name)

@@ -82,6 +82,11 @@ def unlink(path: str) -> bool:
     return True
 
 
+def is_read_only(directory: str) -> bool:
+    """True if nothing can be changed there, so that there is no lock to be had, and nothing can be in the making."""
+    return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+
+
 def can_share(directory: str) -> bool:
     """True if files of this directory can share blocks, found out by trying with two files that never get a name."""
     try:
