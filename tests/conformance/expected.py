@@ -1,4 +1,4 @@
-"""What of Tempest is not run against us, and why; and what CI runs each time, for the whole takes minutes."""
+"""What of Tempest is not run against us, and why."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ LEFT_OUT = (
         "It imports a backup under another id than it is stored by: see decision 25.",
     ),
 )
-# The classes with the most tests for their time, and the shortest one of each other noun: two thirds of the tests in a
-# third of the time. What is left out waits for volumes and snapshots to come and go, as what is in it does.
-QUICK = (
-    r"VolumesListTestJSON", r"VolumesNegativeTest", r"VolumesSnapshotListTestJSON",
-    r"VolumesSnapshotNegativeTestJSON", r"ExtraSpecsNegativeTest", r"VolumeTypesNegativeTest", r"VolumeTypesTest",
-    r"VolumeTypesAccessTest", r"QosSpecsTestJSON", r"VolumesServicesTestJSON", r"VolumeServicesNegativeTest",
-    r"VolumeQuotasAdminTestJSON", r"VolumesTransfersV357Test", r"admin\.test_volumes_backup\.", r"GroupsV314Test",
-    r"GroupSnapshotsV319Test", r"SnapshotsActionsTest", r"VolumeRetypeWithoutMigrationTest", r"VolumeManageAdminTest",
-    r"UserMessagesTest", r"VersionsTest", r"ExtensionsTestJSON",
-)  # fmt: skip
 
 
 def why(reason: str) -> str | None:

@@ -201,22 +201,20 @@ def judged(
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Only what CI runs each time, see tests/conformance/expected.py.")
 @click.option("--workers", default=4, show_default=True, help="How many tests run at a time; they mostly wait.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep logs and databases in this new directory.")
 @click.option("--document", type=click.Path(path_type=Path), default=DOCUMENT, help="Where a whole run is described.")
 @click.argument("patterns", nargs=-1)
-def main(quick: bool, workers: int, keep: Path | None, document: Path, patterns: tuple[str, ...]) -> None:
+def main(workers: int, keep: Path | None, document: Path, patterns: tuple[str, ...]) -> None:
     """Run all tests, or those whose names match one of PATTERNS."""
-    whole = not patterns and not quick
     with contextlib.ExitStack() as stack:
         directory = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brickyard-conformance.")))
         directory = directory.resolve()
         directory.mkdir(parents=True, exist_ok=True)
         where = stack.enter_context(served(directory))
-        found, version = judged(directory, where, patterns or (expected.QUICK if quick else (ALL,)), workers)
+        found, version = judged(directory, where, patterns or (ALL,), workers)
     click.echo(report.told(found))
-    if whole:
+    if not patterns:
         document.write_text(report.document(found, version))
     sys.exit(0 if report.good(found) else 1)
 

@@ -27,9 +27,8 @@ What is not run, and why:
 
 """
 FOOT = """
-`scripts/test` runs a part of it each time, `scripts/conformance --quick`: tests of most nouns, without the slow ones.
-`BRICKYARD_THOROUGH=1 scripts/test tests/conformance` runs the whole, and compares it with this page. Either fails on
-any failure, and on a skip whose reason is not in `tests/conformance/expected.py`.
+`scripts/test` runs all of it each time, and compares it with this page. It fails on any failure, and on a skip whose
+reason is not in `tests/conformance/expected.py`.
 """
 
 
