@@ -86,7 +86,9 @@ def test_a_connector_of_the_volumes_own_host_has_a_path(rig: Rig) -> None:
     assert (info["driver_volume_type"], rig.exported()) == ("local", [])
 
 
-@pytest.mark.parametrize("nqn", [None, "n1", "nqn.2014-08.org/../..", "nqn.2014-08.org.x:" + "a" * 223, 7])
+@pytest.mark.parametrize(
+    "nqn", [None, "n1", "nqn.2014-08.org/../..", "nqn.2014-08.org.x:" + "a" * 223, "nqn.٢٠١٤-08.org.x", 7]
+)
 def test_a_connector_says_its_nqn(rig: Rig, nqn: Any) -> None:
     volume = rig.volume()
     refused = rig.attach(volume, nqn=nqn, status=400)["badRequest"]["message"]
@@ -149,6 +151,20 @@ def test_an_attachment_that_is_connected_elsewhere_is_exported_there_only(rig: R
         rig.ask("PUT", f"/attachments/{made['id']}", body)
         assert [found.nqn for found in rig.exported()] == due
     rig.ask("DELETE", f"/attachments/{made['id']}")
+    assert (rig.status(volume), rig.exported()) == ("available", [])
+
+
+def test_an_attachment_that_cannot_be_connected_anew_is_exported_no_longer(rig: Rig) -> None:
+    """It has no connection then, so nobody would end the export when it is deleted, and the volume somebody else's."""
+    volume = rig.volume()
+    id = rig.attach(volume)["attachment"]["id"]
+    rig.ask("POST", f"/attachments/{id}/action", {"os-complete": None}, 204)
+    brick = Path(rig.node.open_brick("raw", name_of(Kind.VOLUME, volume)).path)
+    away = brick.rename(brick.with_name("away"))
+    rig.ask("PUT", f"/attachments/{id}", {"attachment": {"connector": {"host": "n1", "nqn": NQN}}}, 404)
+    assert rig.exported() == []
+    away.rename(brick)
+    rig.ask("DELETE", f"/attachments/{id}")
     assert (rig.status(volume), rig.exported()) == ("available", [])
 
 

@@ -15,7 +15,7 @@ from brickyard.core import errors
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 NAME = re.compile(rf"(volume-|_snapshot-|root-|_image-)({UUID})")
-NQN = re.compile(r"nqn\.\d{4}-\d{2}\.[A-Za-z0-9][A-Za-z0-9.-]*(:[A-Za-z0-9.:_+@=-]+)?")
+NQN = re.compile(r"nqn\.\d{4}-\d{2}\.[A-Za-z0-9][A-Za-z0-9.-]*(:[A-Za-z0-9.:_+@=-]+)?", re.ASCII)
 NQN_MAX = 223
 
 

@@ -1,6 +1,8 @@
 """Connect an attachment: open the brick on its host and say how it is reached from the connector's host.
 
-open      open the brick                                    undo: close it, unless another attachment uses it
+open      open the brick                                    undo: close it, unless another attachment uses it; an export
+          of an earlier connection ends before that
+export    serve it to a host that is none of ours           undo: serve it no longer
 connect   the attachment knows its connection; its consumer says `complete` when it has connected
 
 Attach and detach flows of one volume run one after the other: whoever queues one looks at db/attachments.busy.
@@ -61,6 +63,8 @@ def open_(run: Run) -> dict[str, Any]:
 
 
 def close(run: Run) -> None:
+    """An earlier connection ends, too: the attachment has none when this flow has failed."""
+    unexport(run)
     close_unless_shared(run, run.params["pool"], run.params["volume_id"], run.params["attachment_id"])
 
 
