@@ -15,6 +15,7 @@ from tests.backups.conftest import bucket
 from brickyard.backups import copying, manifest, places
 from brickyard.backups.manifest import CHUNK_BYTES, Where
 from brickyard.brick import content, faults, registry
+from brickyard.brick.driver import Ranges
 from brickyard.core import errors
 from brickyard.core.bricks import Kind, Label
 
@@ -75,9 +76,11 @@ def task(parent: Where | None = None, size: int = SIZE) -> copying.Task:
     return copying.Task(Where("volumes", str(uuid.uuid4())), "volume", "project", size, parent)
 
 
-def back_up(place: places.Place, driver: Any, name: str, wanted: copying.Task) -> copying.Kept:
+def back_up(
+    place: places.Place, driver: Any, name: str, wanted: copying.Task, changed: Ranges | None = None
+) -> copying.Kept:
     with content.opened(driver, name) as opened:
-        return copying.make(place, opened, wanted, progress=None, stopped=NEVER)
+        return copying.make(place, opened, wanted, progress=None, stopped=NEVER, changed=changed)
 
 
 def restore(place: places.Place, driver: Any, name: str, where: Where) -> None:
@@ -220,6 +223,29 @@ def test_a_damaged_chunk_is_named_and_never_restored(place: places.Place, raw: A
         assert read(raw, target) == bytes(SIZE)
         with pytest.raises(errors.DamagedBackup, match=name):
             copying.find(place, wanted.where)
+
+
+@pytest.mark.parametrize("changed", [None, []], ids=["compared", "told"])
+def test_what_the_base_has_lost_is_stored_anew(place: places.Place, raw: Any, changed: Ranges | None) -> None:
+    """Or every later backup would be as broken as that one, and nobody would know before it is restored."""
+    source, target, full = new(raw), new(raw), task()
+    write(raw, source, scattered())
+    back_up(place, raw, source, full)
+    second = task(full.where)
+    back_up(place, raw, source, second, changed)
+    lost, short = chunk_name(place, full.where, 0), chunk_name(place, full.where, 5)
+    place.delete(full.where.prefix, [lost])
+    place.put(short, place.get(short)[:100])
+    for where in (full.where, second.where):
+        with pytest.raises(errors.DamagedBackup):
+            copying.find(place, where)
+    third = task(second.where)
+    kept = back_up(place, raw, source, third, changed)
+    assert kept.objects == 3
+    assert changed is None or kept.read_bytes == 2 * CHUNK_BYTES
+    assert back_up(place, raw, source, task(third.where), changed).objects == 1
+    restore(place, raw, target, third.where)
+    assert read(raw, target) == read(raw, source)
 
 
 def test_a_damaged_manifest_is_named(place: places.Place, raw: Any) -> None:

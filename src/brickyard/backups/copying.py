@@ -7,7 +7,8 @@ the target has, and fetches and writes only what differs.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import zstandard
@@ -20,6 +21,7 @@ from brickyard.brick.content import Content
 from brickyard.brick.driver import Progress, Ranges
 from brickyard.core import errors
 
+LOG = logging.getLogger(__name__)
 ZEROS = bytes(manifests.CHUNK_BYTES)
 BLOCK_BYTES = 65536  # what is zeros in a chunk is left out in pieces of this size when it is restored
 
@@ -69,7 +71,7 @@ def make(
     for number in range(-(-task.size_bytes // found.chunk_bytes)):
         _go_on(stopped)
         begin, length = number * found.chunk_bytes, found.length_of(number)
-        if parent.has(begin, begin + length):
+        if parent.has(number, begin, begin + length):
             found.chunks.extend(parent.chunks.get(number, ()))
         elif (piece := _piece(source, begin, length)) is not None:
             digest = manifests.digest_of(piece)
@@ -172,16 +174,18 @@ def _kept(found: Manifest, stored: Mapping[str, int]) -> Kept:
 @dataclass(frozen=True, slots=True)
 class _Parent:
     """What a new manifest inherits: its bases, and the chunks that need not be stored, by number. Of the first
-    `size_bytes` only what is `changed` may differ; all of it where that is None."""
+    `size_bytes` only what is `changed` may differ; all of it where that is None. What the place has `lost` is not among
+    the chunks, and must be read."""
 
     bases: list[Where]
     chunks: Mapping[int, tuple[Chunk, ...]] = field(default_factory=dict)
     size_bytes: int = 0
     changed: Ranges | None = None
+    lost: Collection[int] = ()
 
-    def has(self, begin: int, end: int) -> bool:
+    def has(self, number: int, begin: int, end: int) -> bool:
         """Whether the content is there what it was."""
-        if self.changed is None or end > self.size_bytes:
+        if self.changed is None or end > self.size_bytes or number in self.lost:
             return False
         after = bisect.bisect_right(self.changed, begin, key=lambda one: one[1])  # the first that ends behind `begin`
         return after == len(self.changed) or self.changed[after][0] >= end
@@ -208,8 +212,12 @@ def _inherited(place: Place, task: Task, changed: Ranges | None) -> _Parent:
     bases = [task.where, *parent.bases]
     if parent.chunk_bytes != manifests.CHUNK_BYTES:
         return _Parent(bases)
-    chunks = {c.number: (Chunk(c.number, c.digest, c.stored_bytes, c.base + 1),) for c in parent.chunks}
-    return _Parent(bases, chunks, parent.size_bytes, changed)
+    lost = {chunk.number for chunk, _ in _lost(place, parent)}
+    if lost:
+        LOG.warning("%s chunks of backup %s are lost or damaged, and stored anew", len(lost), task.parent.id)
+    whole = [chunk for chunk in parent.chunks if chunk.number not in lost]
+    chunks = {c.number: (Chunk(c.number, c.digest, c.stored_bytes, c.base + 1),) for c in whole}
+    return _Parent(bases, chunks, parent.size_bytes, changed, lost)
 
 
 def _piece(content: _Counted, begin: int, length: int) -> bytes | None:
@@ -259,10 +267,15 @@ def _is_zero(piece: bytes, at: int) -> bool:
 
 def _check_complete(place: Place, found: Manifest) -> None:
     """Look, before anything is written, whether all is there, and as long as it was."""
+    for chunk, has in _lost(place, found):
+        why = "it is missing" if has is None else f"it has {has} bytes and not {chunk.stored_bytes}"
+        raise manifests.damaged(found.name_of(chunk), why)
+
+
+def _lost(place: Place, found: Manifest) -> Iterator[tuple[Chunk, int | None]]:
+    """The chunks that are not there as long as they were, and how many bytes they have now."""
     listed = {base: place.list(found.bases[base].prefix) for base in {chunk.base for chunk in found.chunks}}
     for chunk in found.chunks:
-        name = found.name_of(chunk)
-        has = listed[chunk.base].get(name)
+        has = listed[chunk.base].get(found.name_of(chunk))
         if has != chunk.stored_bytes:
-            why = "it is missing" if has is None else f"it has {has} bytes and not {chunk.stored_bytes}"
-            raise manifests.damaged(name, why)
+            yield chunk, has
