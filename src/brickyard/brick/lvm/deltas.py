@@ -8,13 +8,17 @@ drop it. As long as it keeps one, what is freed of its metadata is not free, so 
 for it has died. The tag `brickyard.delta` on the pool says that one is ours: it is written before the pool is told to
 keep it, and taken away after it was dropped; `mend` drops what a death has left. A picture without that tag is
 somebody else's, and nothing is told until they drop it.
+
+Whoever believes this does not read the rest, and so nobody would notice that something is missing. On any doubt
+nothing is told: when somebody dropped the picture while it was read, since its blocks may have been used anew; when the
+answer is not of the form that is known; and when the program is of a release that is not known to answer rightly.
 """
 
 from __future__ import annotations
 
 import re
 
-from brickyard.brick import shell
+from brickyard.brick import shell, steps
 from brickyard.brick.driver import Ranges
 from brickyard.brick.lvm import pending, tags
 from brickyard.brick.lvm.reports import Group, Volume
@@ -28,7 +32,10 @@ COMPARE_S = 600.0
 SECTOR_BYTES = 512
 BLOCK = re.compile(r'data_block_size="([0-9]+)"')
 RANGE = re.compile(r'<(same|different|left_only|right_only) begin="([0-9]+)" length="([0-9]+)"/>')
-OTHER = ("<superblock ", "<diff ", "</diff>", "</superblock>")
+END = ["</diff>", "</superblock>"]
+RELEASE = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
+# From 1.0.0 to 1.0.5 it looks at the first block of what is written without a gap, and calls the rest the same as that.
+RIGHT = (((0, 9, 0), (1, 0, 0)), ((1, 0, 6), (2, 0, 0)))  # the first release, and the first one after them
 
 
 def mend(volumes: Volumes, pool: str) -> None:
@@ -43,65 +50,96 @@ def between(volumes: Volumes, pool: str, earlier: str, later: str) -> Ranges | N
     """Where the content of two bricks of the pool may differ; None when the pool cannot say it now."""
     if earlier == later:
         return []
+    said = shell.run(["thin_delta", "--version"], timeout_s=TIMEOUT_S).strip()
+    if not is_right(said):
+        raise errors.BrickError(
+            f"{said}: this release of thin_delta is not asked what has changed, since it may be wrong; install "
+            "thin-provisioning-tools 0.9.0, or 1.0.6 or a later one"
+        )
     with volumes.queue().brick_lock(_lock(pool)):
         _drop_ours(volumes, pool)
-        before = _both(volumes.look(), pool, earlier, later)
+        group = volumes.look()
+        before = _both(group, pool, earlier, later)
         if before is None or _kept(volumes, pool) != "-":
             return None
+        if group.volumes[later].active:  # what is still in the memory of the host is read, and has no block yet
+            steps.sync(volumes.path(later))
         volumes.retag(pool, [TAG])
         try:
-            output = _compared(volumes, pool, earlier, later)
+            found = _compared(volumes, pool, earlier, later)
         finally:
             _drop_ours(volumes, pool)
         # a brick may have been deleted meanwhile, and another one have got its number
-        return read(output) if output is not None and _both(volumes.look(), pool, earlier, later) == before else None
-
-
-def read(output: str) -> Ranges | None:
-    """The ranges that `thin_delta` does not call the same; None unless all that it says is understood."""
-    block = BLOCK.search(output)
-    if block is None or not output.rstrip().endswith("</superblock>"):
-        return None
-    size, found = int(block[1]) * SECTOR_BYTES, Ranges()
-    for line in map(str.strip, output.splitlines()):
-        told = RANGE.fullmatch(line)
-        if told is None and line and not line.startswith(OTHER):
+        if found is None or _both(volumes.look(), pool, earlier, later) != before:
             return None
-        if told is None or told[1] == "same":
+    return _and_behind(found, *sorted(size_bytes for _, size_bytes in before))
+
+
+def is_right(said: str) -> bool:
+    """Whether what `thin_delta --version` says is a release that can be believed."""
+    release = RELEASE.search(said)
+    number = tuple(map(int, release.groups())) if release else ()
+    return any(first <= number < after for first, after in RIGHT)
+
+
+def read(output: str, earlier: str, later: str) -> Ranges | None:
+    """The ranges that `thin_delta` does not call the same between these two numbers; None unless all that it says is
+    understood."""
+    lines = [line.strip() for line in output.splitlines()]
+    block = BLOCK.search(lines[0]) if lines and lines[0].startswith("<superblock ") else None
+    if block is None or lines[1:2] != [f'<diff left="{earlier}" right="{later}">'] or lines[-2:] != END:
+        return None
+    size, found, furthest = int(block[1]) * SECTOR_BYTES, Ranges(), 0
+    for line in lines[2:-2]:
+        told = RANGE.fullmatch(line)
+        if told is None or int(told[2]) * size < furthest:
+            return None
+        begin, furthest = int(told[2]) * size, (int(told[2]) + int(told[3])) * size
+        if told[1] == "same":
             continue
-        begin, end = int(told[2]) * size, (int(told[2]) + int(told[3])) * size
         if found and found[-1][1] == begin:
             begin = found.pop()[0]
-        found.append((begin, end))
+        found.append((begin, furthest))
     return found
 
 
-def _compared(volumes: Volumes, pool: str, earlier: str, later: str) -> str | None:
-    """What `thin_delta` says; None when the pool keeps no picture for us."""
-    refused = False
+def _and_behind(found: Ranges, begin: int, end: int) -> Ranges:
+    """With all that is behind the end of the smaller one: a volume that was made smaller keeps its blocks there, where
+    they are the same as before, and nobody could read them."""
+    if begin == end:
+        return found
+    return [(one[0], min(one[1], begin)) for one in found if one[0] < begin] + [(begin, end)]
+
+
+def _compared(volumes: Volumes, pool: str, earlier: str, later: str) -> Ranges | None:
+    """What `thin_delta` says; None when the pool keeps no picture for us, or not until the end."""
+    foreign = False  # the picture, if there is one
     with volumes.turn() as lvm:  # nobody makes or removes a volume between the numbers and the picture
         device, _ = pending.in_kernel(volumes.name, pool)
         rows = lvm.report("lvs", "-o", "lv_name,thin_id", volumes.name)["lv"]
         try:
             shell.run(["dmsetup", "message", device, "0", "reserve_metadata_snap"], timeout_s=TIMEOUT_S)
         except errors.ToolFailed as failed:
-            refused = failed.returncode != shell.TIMED_OUT  # because of somebody's who was faster: it is not ours
-    if refused:
-        volumes.retag(pool, remove=[TAG])
-        return None
+            foreign = failed.returncode > 0  # of somebody who was faster
+        kept = _kept(volumes, pool)
     number = {row["lv_name"]: row["thin_id"] for row in rows}
-    if not {earlier, later} <= number.keys():
-        return None
-    metadata = f"/dev/mapper/{pending.device_of(volumes.name, f'{pool}_tmeta')}"
-    which = ("--thin1", number[earlier], "--thin2", number[later])
-    return shell.run(["thin_delta", "-m", *which, metadata], timeout_s=COMPARE_S)
+    if not foreign and kept != "-" and {earlier, later} <= number.keys():
+        metadata = f"/dev/mapper/{pending.device_of(volumes.name, f'{pool}_tmeta')}"
+        which = ("--thin1", number[earlier], "--thin2", number[later])
+        output = shell.run(["thin_delta", "-m", *which, metadata], timeout_s=COMPARE_S)
+        if _kept(volumes, pool) == kept:
+            return read(output, number[earlier], number[later])
+        foreign = True
+    if foreign:
+        volumes.retag(pool, remove=[TAG])
+    return None
 
 
-def _both(group: Group, pool: str, *names: str) -> tuple[str, ...] | None:
-    """What tells the volumes of these bricks from all others, if they are whole and of this pool."""
+def _both(group: Group, pool: str, *names: str) -> tuple[tuple[str, int], ...] | None:
+    """What tells the volumes of these bricks from all others, and their sizes, if they are whole and of this pool."""
     found: list[Volume | None] = [group.volumes.get(name) for name in names]
     whole = [one for one in found if one and one.pool == pool and one.tags.label and not one.tags.making]
-    return tuple(one.uuid for one in whole) if len(whole) == len(names) else None
+    return tuple((one.uuid, one.size_bytes) for one in whole) if len(whole) == len(names) else None
 
 
 def _drop_ours(volumes: Volumes, pool: str) -> None:
