@@ -21,7 +21,7 @@ from brickyard.core import settings
 from brickyard.nodes import keeping
 
 from .lvm import run
-from .thin_volumes import BLOCK, TPOOL, Take, digest, is_marked, kept_snapshot, picture, put, read_bytes, thin
+from .thin_volumes import BLOCK, POOL, TPOOL, Take, digest, is_marked, kept_snapshot, picture, put, read_bytes, thin
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 SIZE, WRITTEN = 256 * MIB, 64 * MIB
@@ -233,3 +233,21 @@ def test_what_lies_behind_the_end_of_one_of_them_may_differ(take: Take) -> None:
     driver.grow(label.name, 16 * MIB)
     assert driver.changed_since(label.name, first.name) == [(8 * MIB, 16 * MIB)]
     assert driver.changed_since(first.name, label.name) == [(8 * MIB, 16 * MIB)]
+
+
+def test_of_a_volume_that_reads_another_one_where_it_has_no_block_nothing_is_told(take: Take) -> None:
+    """An adopted one may lie on a read-only volume outside of the pool, and so may all that are made of it."""
+    [disk] = take(1)
+    groups.create("ours", [disk], thin=True)
+    driver, label, plain = thin(), volume(), volume()
+    run("lvm", "lvcreate", "--devices", disk, "-y", "-Wn", "-Zn", "-n", "below", "-l", "4", "ours")
+    Path("/dev/ours/below").write_bytes(b"x" * 4096)
+    run("lvm", "lvchange", "--devices", disk, "-an", "ours/below")
+    run("lvm", "lvchange", "--devices", disk, "-pr", "ours/below")
+    run("lvm", "lvcreate", "--devices", disk, "-s", "ours/below", "--thinpool", POOL, "-n", "above")
+    driver.adopt("above", label)
+    snapshot = kept_snapshot(driver, label)
+    driver.create(plain, 16 * MIB)
+    assert digest(driver, snapshot.name) == digest(driver, label.name) != digest(driver, plain.name)
+    for name, earlier in ((label, plain), (plain, snapshot), (snapshot, label)):
+        assert driver.changed_since(name.name, earlier.name) is None

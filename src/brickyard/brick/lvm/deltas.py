@@ -136,10 +136,22 @@ def _compared(volumes: Volumes, pool: str, earlier: str, later: str) -> Ranges |
 
 
 def _both(group: Group, pool: str, *names: str) -> tuple[tuple[str, int], ...] | None:
-    """What tells the volumes of these bricks from all others, and their sizes, if they are whole and of this pool."""
+    """What tells the volumes of these bricks from all others, and their sizes, if they are whole and of this pool, and
+    of nothing else."""
     found: list[Volume | None] = [group.volumes.get(name) for name in names]
     whole = [one for one in found if one and one.pool == pool and one.tags.label and not one.tags.making]
-    return tuple((one.uuid, one.size_bytes) for one in whole) if len(whole) == len(names) else None
+    if len(whole) != len(names) or any(_reads_another(group, one) for one in whole):
+        return None
+    return tuple((one.uuid, one.size_bytes) for one in whole)
+
+
+def _reads_another(group: Group, volume: Volume) -> bool:
+    """Whether it may read a volume outside of the pool where it has no block, as one can that was adopted, and all that
+    was made of it: then it does not read zeros there."""
+    origin, pool = group.volumes.get(volume.origin), volume.pool
+    while origin is not None and origin.pool == pool:
+        origin = group.volumes.get(origin.origin)
+    return origin is not None
 
 
 def _drop_ours(volumes: Volumes, pool: str) -> None:
