@@ -167,3 +167,39 @@ def test_it_comes_back_with_its_host_and_stands_still_for_a_snapshot(service: Se
     assert device(made["connection_info"]) == str(path)
     service.ask("DELETE", f"/v3/attachments/{made['id']}")
     assert served() == []
+
+
+def test_a_target_of_an_administrator_stays_as_it_is(service: Service) -> None:
+    """Also where the number of its port is one of ours, and while nobody can connect to it yet."""
+    run("modprobe", "--all", *nvmet.MODULES)
+    own = nvmet.ROOT / "ports" / "10810"
+    own.mkdir()
+    for name, value in {"trtype": "tcp", "adrfam": "ipv4", "traddr": "127.0.0.1", "trsvcid": "4420"}.items():
+        (own / f"addr_{name}").write_text(value)
+    try:
+        made = attach(service, volume_on(service, "files"), {"host": "n1", "nqn": NQN})
+        assert made["connection_info"]["portals"] == [["127.0.0.1", "10811", "tcp"]]
+        service.ask("DELETE", f"/v3/attachments/{made['id']}")
+        assert served() == [str(own)]
+        assert (own / "addr_trsvcid").read_text().strip() == "4420"
+    finally:
+        own.rmdir()
+
+
+def test_an_end_that_died_leaves_nothing_when_it_is_repeated(service: Service) -> None:
+    """Each of its steps may have been its last."""
+    made = attach(service, volume_on(service, "files"), {"host": "n1", "nqn": NQN})
+    exports = service.directory / "state" / "exports"
+    [at] = nvmet.Nvmet().found(exports)
+    service.end(signal.SIGKILL)
+    subsystem = nvmet.ROOT / "subsystems" / nvmet.target(at)
+    (nvmet.ROOT / "ports" / "10810" / "subsystems" / subsystem.name).unlink()
+    (subsystem / "namespaces" / "1").rmdir()
+    (subsystem / "allowed_hosts" / NQN).unlink()
+    subsystem.rmdir()
+    nvmet.Nvmet().end(at)
+    assert served() == []
+    service.start()
+    until(served, "it is served again")
+    service.ask("DELETE", f"/v3/attachments/{made['id']}")
+    assert served() == []

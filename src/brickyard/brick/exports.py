@@ -4,7 +4,7 @@ no nodes of ours by NVMe over TCP, by the kernel (nvmet.py).
     <directory>/<brick>.<client>/record.json   what is served, to whom, at which port
     <directory>/<brick>.<client>/keys.psk      the key of this one export: who has it is the client, and nobody else is
     <directory>/<brick>.<client>/pid           written by qemu-nbd
-    <directory>/<brick>.<client>/port          of the kernel; there is no key then
+    <directory>/<brick>.<client>/port, host    of the kernel; there is no key then
 
 The record is there before the process and until after it. So a process outlives the service that started it, what is
 found on the disk is what is served, and an export whose process has died, or whose host was started again, comes back

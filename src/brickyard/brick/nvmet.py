@@ -51,8 +51,11 @@ class Nvmet:
     def start(self, at: Path, exported: Exported, found: Connection, address: str, port: int) -> None:
         _load()
         self.end(at)  # half made, or changed by somebody
-        (at / "port").write_text(str(port), encoding="ascii")  # before the kernel has it, for who ends it
         try:
+            if (ROOT / "ports" / str(port)).exists():  # an administrator's, who may give it any address
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            for noun, name in (("port", str(port)), ("host", exported.nqn)):
+                (at / noun).write_text(name, encoding="ascii")  # before the kernel has it, for who ends it
             with faults.step("nvmet make"):
                 self._make(at, exported, found)
             with faults.step("nvmet open"):
@@ -79,7 +82,7 @@ class Nvmet:
 
     def _open(self, at: Path, address: str, port: int) -> None:
         place = ROOT / "ports" / str(port)
-        place.mkdir(exist_ok=True)
+        place.mkdir()
         _write(place / "addr_trtype", "tcp")
         _write(place / "addr_adrfam", "ipv6" if ":" in address else "ipv4")
         _write(place / "addr_traddr", address)
@@ -109,8 +112,8 @@ class Nvmet:
         if subsystem.is_dir():
             with faults.step("nvmet remove"):
                 _remove(subsystem)
-        for port in {link.parents[1] for link in links} | _port(at):
-            _remove_unused(port)
+        for unused in {link.parents[1] for link in links} | _noted(at):
+            _remove_unused(unused)
 
     def close(self, at: Path) -> None:
         self.end(at)
@@ -198,12 +201,14 @@ def _links(at: Path) -> list[Path]:
     return list(ROOT.glob(f"ports/*/subsystems/{target(at)}"))
 
 
-def _port(at: Path) -> set[Path]:
-    """That of a start which died before its link was there."""
-    with contextlib.suppress(FileNotFoundError):
-        if said := (at / "port").read_text(encoding="ascii"):
-            return {ROOT / "ports" / str(int(said))}
-    return set()
+def _noted(at: Path) -> set[Path]:
+    """What nothing leads to from a target that is half made, or half removed: who was at it died."""
+    found = set()
+    for noun in ("port", "host"):
+        with contextlib.suppress(FileNotFoundError):
+            if said := (at / noun).read_text(encoding="ascii"):
+                found.add(ROOT / f"{noun}s" / said)
+    return found
 
 
 def _write(path: Path, value: str) -> None:
