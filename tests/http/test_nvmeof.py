@@ -175,6 +175,9 @@ def test_the_older_calls_connect_and_disconnect_too(rig: Rig) -> None:
     rig.ask("POST", act, {"os-reserve": None}, 202)
     info = rig.ask("POST", act, {"os-initialize_connection": connector})["connection_info"]
     assert rig.ask("POST", act, {"os-initialize_connection": connector})["connection_info"] == info
+    anew = {"connector": {"host": "n1", "nqn": NQN.replace("1111", "9999")}}  # it was installed anew
+    refused = rig.ask("POST", act, {"os-initialize_connection": anew}, 400)["badRequest"]["message"]
+    assert NQN in refused and "terminate that connection first" in refused
     [found] = rig.exported()
     assert (info["driver_volume_type"], info["data"]["vol_uuid"], found.nqn) == ("nvmeof", found.client, NQN)
     rig.ask("POST", act, {"os-attach": {"host_name": "n1", "mountpoint": "/dev/vdb"}}, 202)

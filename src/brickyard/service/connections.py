@@ -66,10 +66,11 @@ def initialize(site: Site, caller: Caller, id: str, connector: Mapping[str, Any]
         site.policy.check(f"{POLICY}:initialize_connection", caller, volume.project_id)
         if volume.status == V.MAINTENANCE:
             raise errors.InvalidState(f"Volume {id} is in maintenance; connect it when that is over.", field="status")
-        reach.way(tx, volume, connector)
+        _, nqn = reach.way(tx, volume, connector)
         own = [a for a in attachments.of_volume(tx, id) if a.status in (A.ATTACHING, A.ATTACHED)]
         here = next((a for a in own if a.connection_info and a.attached_host == connector.get("host")), None)
         if here is not None:
+            _check_nqn(here, nqn)
             return here.id, None
         bare = next((a for a in own if a.status == A.ATTACHED and a.connection_info is None), None)
         if bare is not None:
@@ -82,6 +83,17 @@ def initialize(site: Site, caller: Caller, id: str, connector: Mapping[str, Any]
     with site.db.read() as tx:
         found: Mapping[str, Any] = service.require(tx, caller, attachment_id).connection_info
     return found
+
+
+def _check_nqn(row: Row, nqn: str) -> None:
+    """InvalidState if the attachment is connected to the same host, but by another name: it would get no data."""
+    known = row.connection_info.get("host_nqn", "")
+    if known != nqn:
+        raise errors.InvalidState(
+            f"Volume {row.volume_id} is connected to host {row.attached_host} by {known or 'a path of its own'}, and "
+            f"not by {nqn or 'one'}: terminate that connection first.",
+            field="nqn",
+        )
 
 
 def attach(
