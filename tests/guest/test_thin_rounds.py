@@ -176,15 +176,17 @@ def test_every_backup_is_what_was_backed_up(take: Take, tmp_path: Path) -> None:
     groups.create("ours", [disk], thin=True)
     pool = Pool(random.Random(crashing.SEED), tmp_path)
     print(f"{ROUNDS} rounds, BRICKYARD_SEED={crashing.SEED}", flush=True)
-    for number in range(1, ROUNDS + 1):
-        for _ in range(pool.chance.randrange(1, 8)):
-            pool.change()
-        pool.back_up()
-        if number % 4 == 0:
-            pool.compare()
-        if number % CHAIN == 0:
-            print(f"round {number}: {pool.told} backups did not read all", flush=True)
-            pool.begin_anew()
-    pool.begin_anew()
-    pool.leave()
+    try:
+        for number in range(1, ROUNDS + 1):
+            for _ in range(pool.chance.randrange(1, 8)):
+                pool.change()
+            pool.back_up()
+            if number % 4 == 0:
+                pool.compare()
+            if number % CHAIN == 0:
+                print(f"round {number}: {pool.told} backups did not read all", flush=True)
+                pool.begin_anew()
+        pool.begin_anew()
+    finally:
+        pool.leave()  # or its disk could not be taken away, and a failure would be told by nobody
     assert (picture(), is_marked(disk)) == ("-", False)
