@@ -21,7 +21,20 @@ from brickyard.core import settings
 from brickyard.nodes import keeping
 
 from .lvm import run
-from .thin_volumes import BLOCK, POOL, TPOOL, Take, digest, is_marked, kept_snapshot, picture, put, read_bytes, thin
+from .thin_volumes import (
+    BLOCK,
+    POOL,
+    TPOOL,
+    Take,
+    digest,
+    is_marked,
+    kept_snapshot,
+    one_volume,
+    picture,
+    put,
+    read_bytes,
+    thin,
+)
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 SIZE, WRITTEN = 256 * MIB, 64 * MIB
@@ -106,10 +119,7 @@ def test_what_the_pool_cannot_say_is_read(take: Take, tmp_path: Path) -> None:
 def test_a_release_that_answers_wrongly_is_not_asked(
     take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    [disk] = take(1)
-    groups.create("ours", [disk], thin=True)
-    driver, label = thin(), volume()
-    driver.create(label, 16 * MIB)
+    _, driver, label = one_volume(take)
     first = kept_snapshot(driver, label)
     keeper, full = keeping.Keeper(settings.Backups("volumes", tmp_path / "kept")), Where("volumes", str(uuid.uuid4()))
     keeper.make(driver, first.name, Task(full, label.id, "project", 16 * MIB), None)
@@ -155,10 +165,7 @@ DEATHS = (
 
 def test_the_picture_of_a_dead_one_is_dropped(take: Take) -> None:
     """By the next start, the next report, or the next who asks."""
-    [disk] = take(1)
-    groups.create("ours", [disk], thin=True)
-    driver, label = thin(), volume()
-    driver.create(label, 16 * MIB)
+    disk, driver, label = one_volume(take)
     first = kept_snapshot(driver, label)
     put(driver, label.name, {MIB: b"x" * 4096})
     mends: tuple[Callable[[], object] | None, ...] = (driver.usage, thin().check, driver.usage, thin().check, None)
@@ -176,10 +183,7 @@ def test_the_picture_of_a_dead_one_is_dropped(take: Take) -> None:
 def test_what_was_looked_at_without_a_picture_is_not_told(take: Take) -> None:
     """As long as a pool keeps a picture it uses none of its blocks anew; when somebody drops ours, what is read of it
     may be anything, and one that they keep then is not ours to drop."""
-    [disk] = take(1)
-    groups.create("ours", [disk], thin=True)
-    driver, label = thin(), volume()
-    driver.create(label, 16 * MIB)
+    disk, driver, label = one_volume(take)
     first = kept_snapshot(driver, label)
     put(driver, label.name, {MIB: b"x" * 4096})
 
@@ -204,10 +208,7 @@ def test_what_was_looked_at_without_a_picture_is_not_told(take: Take) -> None:
 
 def test_what_is_not_yet_in_the_pool_has_changed(take: Take) -> None:
     """What was written through the memory of the host is read from there, and has no block until it leaves it."""
-    [disk] = take(1)
-    groups.create("ours", [disk], thin=True)
-    driver, label = thin(), volume()
-    driver.create(label, 16 * MIB)
+    _, driver, label = one_volume(take)
     first = kept_snapshot(driver, label)
     descriptor = os.open(driver.open(label.name).path, os.O_RDWR)
     try:
@@ -223,10 +224,7 @@ def test_what_is_not_yet_in_the_pool_has_changed(take: Take) -> None:
 
 def test_what_lies_behind_the_end_of_one_of_them_may_differ(take: Take) -> None:
     """A volume that somebody made smaller keeps its blocks behind the end, and shows them when it grows again."""
-    [disk] = take(1)
-    groups.create("ours", [disk], thin=True)
-    driver, label = thin(), volume()
-    driver.create(label, 16 * MIB)
+    disk, driver, label = one_volume(take)
     put(driver, label.name, {9 * MIB: b"x" * 4096})
     run("lvm", "lvreduce", "-y", "-f", "--devices", disk, "-L", "8m", f"ours/{label.name}")
     first = kept_snapshot(driver, label)

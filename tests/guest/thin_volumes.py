@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.contract.content import MIB, snapshot_of
+from tests.contract.content import MIB, snapshot_of, volume
 
 from brickyard.brick import content
 from brickyard.brick.guard import Guard
-from brickyard.brick.lvm import deltas
+from brickyard.brick.lvm import deltas, groups
 from brickyard.brick.lvm.thin import ThinDriver
 from brickyard.core.bricks import Label
 
@@ -24,6 +24,15 @@ Take = Callable[[int], list[str]]
 
 def thin() -> Guard:
     return Guard(ThinDriver("ours", "ours-pool"), "thin")
+
+
+def one_volume(take: Take) -> tuple[str, Guard, Label]:
+    """A disk with a pool, and a volume of 16 MiB in it."""
+    [disk] = take(1)
+    groups.create("ours", [disk], thin=True)
+    driver, label = thin(), volume()
+    driver.create(label, 16 * MIB)
+    return disk, driver, label
 
 
 def put(driver: Guard, name: str, parts: dict[int, bytes], *, zero: tuple[int, int] | None = None) -> None:
