@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -169,21 +170,35 @@ def test_it_comes_back_with_its_host_and_stands_still_for_a_snapshot(service: Se
     assert served() == []
 
 
-def test_a_target_of_an_administrator_stays_as_it_is(service: Service) -> None:
-    """Also where the number of its port is one of ours, and while nobody can connect to it yet."""
+@contextlib.contextmanager
+def port_of_an_administrator() -> Iterator[None]:
+    """With a number that is one of ours, and to which nobody can connect yet; it is as it was when this ends."""
     run("modprobe", "--all", *nvmet.MODULES)
     own = nvmet.ROOT / "ports" / "10810"
     own.mkdir()
-    for name, value in {"trtype": "tcp", "adrfam": "ipv4", "traddr": "127.0.0.1", "trsvcid": "4420"}.items():
-        (own / f"addr_{name}").write_text(value)
     try:
-        made = attach(service, volume_on(service, "files"), {"host": "n1", "nqn": NQN})
-        assert made["connection_info"]["portals"] == [["127.0.0.1", "10811", "tcp"]]
-        service.ask("DELETE", f"/v3/attachments/{made['id']}")
+        for name, value in {"trtype": "tcp", "adrfam": "ipv4", "traddr": "127.0.0.1", "trsvcid": "4420"}.items():
+            (own / f"addr_{name}").write_text(value)
+        yield
         assert served() == [str(own)]
         assert (own / "addr_trsvcid").read_text().strip() == "4420"
     finally:
         own.rmdir()
+
+
+def test_a_target_of_an_administrator_stays_as_it_is(service: Service) -> None:
+    volume = volume_on(service, "files")
+    with port_of_an_administrator():
+        made = attach(service, volume, {"host": "n1", "nqn": NQN})
+        assert made["connection_info"]["portals"] == [["127.0.0.1", "10811", "tcp"]]
+        service.ask("DELETE", f"/v3/attachments/{made['id']}")
+    made = attach(service, volume, {"host": "n1", "nqn": NQN})
+    [at] = nvmet.Nvmet().found(service.directory / "state" / "exports")
+    service.end(signal.SIGKILL)
+    nvmet.Nvmet().end(at)  # as when the host was started anew, and the administrator was quicker
+    with port_of_an_administrator():
+        service.start()
+        service.ask("DELETE", f"/v3/attachments/{made['id']}")
 
 
 def test_an_end_that_died_leaves_nothing_when_it_is_repeated(service: Service) -> None:

@@ -206,8 +206,9 @@ def _noted(at: Path) -> set[Path]:
     found = set()
     for noun in ("port", "host"):
         with contextlib.suppress(FileNotFoundError):
-            if said := (at / noun).read_text(encoding="ascii"):
-                found.add(ROOT / f"{noun}s" / said)
+            said = (at / noun).read_text(encoding="ascii")
+            if said and (noun != "port" or _read(ROOT / "ports" / said / "addr_trsvcid") in ("", said)):
+                found.add(ROOT / f"{noun}s" / said)  # else an administrator has it since a restart
     return found
 
 
