@@ -31,7 +31,7 @@ from waiting import until
 from brickyard.db import database, tokens, types
 
 WORKER = Path(__file__).with_name("worker.py")
-READY_S, END_S = 120, 120
+READY_S, END_S, DELETED_S = 120, 120, 30
 CONFIG = """
 [DEFAULT]
 host = wire
@@ -118,7 +118,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests share a service and come in any order: what one leaves would fail another, which is not at fault."""
+    """Tests share a service and come in any order: what one leaves would fail another, which is not at fault.
+
+    A delete is answered before what it deletes is gone, so that the last one of a test is given time.
+    """
     if "service" not in request.fixturenames:
         yield
         return
@@ -126,8 +129,13 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     headers = {"OpenStack-API-Version": "volume 3.71"}
     with httpx.Client(base_url=one.endpoint, headers=headers, params={"all_tenants": 1}, timeout=60) as http:
-        left = {kind: found for kind in LISTS if (found := [each for each in listed(http, kind) if not usual(each)])}
-    assert not left, "the test left these behind"
+        with contextlib.suppress(AssertionError):
+            until(lambda: not left(http), DELETED_S)
+        assert not left(http), "the test left these behind"
+
+
+def left(http: httpx.Client) -> dict[str, list[dict[str, Any]]]:
+    return {kind: found for kind in LISTS if (found := [each for each in listed(http, kind) if not usual(each)])}
 
 
 def listed(http: httpx.Client, kind: str) -> list[dict[str, Any]]:
