@@ -87,6 +87,15 @@ def rig(running: tuple[Site, falcon.testing.TestClient]) -> Iterator[Rig]:
 CONNECTOR = {"host": "h1"}
 
 
+@pytest.mark.parametrize("path", ["/v3/volumes", "/v1/flavors"])
+@pytest.mark.parametrize("body", [b'{"volume": {"size": 1, "name": "caf\xe9"}}', b'{"caf\xe9": 1}', b'"\xed\xa0\x80"'])
+def test_a_body_that_is_no_utf_8_is_the_callers_mistake(rig: Rig, path: str, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = rig.client.simulate_post(path, body=body, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert "Malformed request body: it is not UTF-8" in answer.text
+
+
 def test_a_connect_that_fails_leaves_the_volume_reserved_and_can_be_repeated(rig: Rig) -> None:
     volume = rig.volume()
     id = rig.ask("POST", "/attachments", {"attachment": {"volume_uuid": volume}})["attachment"]["id"]

@@ -77,8 +77,9 @@ def test_the_trial_executes_instructions_and_its_result_is_kept(tmp_path: Path) 
     note = tmp_path / "acceleration.json"
     note.write_text(note.read_text().replace(found, other))
     assert accel.choose(tmp_path, qemu.BINARY) == other  # read, not tried again
-    note.write_text("{")
-    assert accel.choose(tmp_path, qemu.BINARY) == found
+    for damage in (b"{", b'{"boot":"\xff"}'):
+        note.write_bytes(damage)
+        assert accel.choose(tmp_path, qemu.BINARY) == found
 
 
 def test_a_hung_trial_means_no(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,11 +124,12 @@ def test_a_start_that_was_interrupted_is_adopted_or_repeated(
     assert process.search(at) == []
 
 
-def test_a_damaged_record_hides_no_guest(real: Rig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"{", b'{"name":"\xff"}'])
+def test_a_damaged_record_hides_no_guest(real: Rig, tmp_path: Path, damage: bytes) -> None:
     good, bad = real.guest(), real.guest()
     for guest in (good, bad):
         real.hypervisor.boot(guest)
-    (tmp_path / "state" / "guests" / bad.id / "record.json").write_text("{")
+    (tmp_path / "state" / "guests" / bad.id / "record.json").write_bytes(damage)
     assert real.status(good.id) == real.status(bad.id) == "running"
     with pytest.raises(errors.GuestError, match="destroy"):
         real.hypervisor.attach(bad.id, real.disk())

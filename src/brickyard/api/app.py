@@ -145,6 +145,8 @@ def _body(req: falcon.Request, route: routes.Route) -> Any:
     if raw and kind:
         try:
             body = msgspec.json.decode(raw)
+        except UnicodeDecodeError as error:
+            raise errors.Invalid(f"Malformed request body: it is not UTF-8: {error.reason}.") from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise errors.Invalid(f"Malformed request body: {error}") from None
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_deeper(body, MAX_DEPTH):

@@ -69,7 +69,7 @@ def choose(state: Path, binary: str) -> str:
         known = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
         if known["boot"] == boot and known["binary"] == binary and known["name"] in ARGUMENTS:
             return known["name"]
-    except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError, KeyError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, KeyError):
         pass  # never tried, or an unreadable note: try now
     name = "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) and works("kvm", binary) else "tcg"
     state.mkdir(mode=0o700, parents=True, exist_ok=True)

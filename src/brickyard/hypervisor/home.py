@@ -121,7 +121,7 @@ class Home:
             return msgspec.json.decode((self.path / "record.json").read_bytes(), type=Record)
         except FileNotFoundError:
             return None
-        except (msgspec.DecodeError, msgspec.ValidationError) as failed:
+        except (msgspec.DecodeError, UnicodeDecodeError) as failed:
             raise errors.GuestError(f"{self.path}/record.json cannot be read ({failed}); destroy the guest") from failed
 
     def write(self, record: Record) -> None:
