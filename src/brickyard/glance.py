@@ -22,6 +22,7 @@ import msgspec
 
 from brickyard import glance_servers
 from brickyard.core import errors, settings
+from brickyard.login import Login
 
 LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 1024 * 1024
@@ -83,9 +84,7 @@ class Glance:
     """`login` are the options of [keystone_authtoken] by which the service itself logs in."""
 
     def __init__(self, configured: settings.Glance, login: Mapping[str, Any]) -> None:
-        self._settings, self._login = configured, login
-        self._lock = threading.Lock()
-        self._session: Any = None
+        self._settings, self._login = configured, Login(login)
 
     # as the caller --------------------------------------------------------------------------------------------------
 
@@ -237,7 +236,7 @@ class Glance:
     @contextlib.contextmanager
     def _own_client(self) -> Iterator[Any]:
         with _login_told():
-            session = self._logged_in()
+            session = self._login.session()
             token = session.get_token()
             base = None
             if not self._settings.servers:
@@ -251,21 +250,8 @@ class Glance:
 
     def _own_token(self) -> str | None:
         with _login_told():
-            token: str | None = self._logged_in().get_token()
+            token: str | None = self._login.session().get_token()
         return token
-
-    def _logged_in(self) -> Any:
-        from keystoneauth1 import loading, session
-
-        with self._lock:
-            if self._session is None:
-                given = {name: value for name, value in self._login.items() if value is not None}
-                loader: Any = loading.get_plugin_loader(given["auth_type"])
-                known = {option.dest for option in loader.get_options()}
-                auth = loader.load_from_options(**{name: value for name, value in given.items() if name in known})
-                verify = not given.get("insecure") and (given.get("cafile") or True)
-                self._session = session.Session(auth=auth, verify=verify)
-            return self._session
 
     def _of_catalog(self, catalog: str | None) -> str:
         for service in msgspec.json.decode(catalog) if catalog else ():

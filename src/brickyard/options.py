@@ -241,7 +241,7 @@ TABLE: tuple[Option, ...] = (
     Option(KEYSTONE, "memcache_secret_key", "text", None, "The key for that, the same for all who share it."),
     Option(KEYSTONE, "http_connect_timeout", "number", "30", "Seconds without an answer after which Keystone counts as down.", minimum=1, maximum=600),
     Option(KEYSTONE, "http_request_max_retries", "number", "3", "How often a connection to Keystone is tried again.", minimum=0, maximum=100),
-    Option("nova", "interface", "choice", "public", "Which compute endpoint of the catalog is asked whether a server uses a volume.", choices=("public", "internal", "admin")),
+    Option("nova", "interface", "choice", "public", "Which compute endpoint of the catalog is asked whether a server uses a volume, and told when that has grown.", choices=("public", "internal", "admin")),
     Option("nova", "region_name", "text", None, "In which region. Default: the first of the catalog."),
     Option("nova", "cafile", "text", None, "Certificates of the authorities that may have signed its. Default: those that the machine trusts."),
     Option("cors", "allowed_origin", "origins", None, "Pages whose scripts may call the API from a browser, a dashboard for example: https://host:port with commas between them; * for all. Default: none."),

@@ -22,6 +22,7 @@ from tests.flows import (
     move_scenarios,
     reach_scenarios,
     scenarios,
+    server_scenarios,
     soundness,
     upload_scenarios,
 )
@@ -39,6 +40,7 @@ SCENARIOS = (
     *mirror_scenarios.SCENARIOS,
     *backup_scenarios.SCENARIOS,
     *upload_scenarios.SCENARIOS,
+    *server_scenarios.SCENARIOS,
     *cache_scenarios.SCENARIOS,
     *host_scenarios.SCENARIOS,
     *drain_scenarios.SCENARIOS,

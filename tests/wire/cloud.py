@@ -44,11 +44,13 @@ region_name = RegionOne
 
 
 class Nova:
-    """The one request that is asked of a compute service: which attachment a server uses. `uses`: server → id."""
+    """What a compute service is asked and told: which attachment a server uses, and what became of its volume.
+    `uses`: server → id; `told`: the events, each with the microversion and the token."""
 
     def __init__(self) -> None:
         self.uses: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []
+        self.told: list[tuple[dict[str, str], str, str]] = []
         self.status: int | None = None  # what it answers whatever it is asked
         self._server = server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v2.1"
@@ -65,6 +67,13 @@ class Nova:
                 self.send_response(nova.status or (200 if used else 404))
                 self.end_headers()
                 self.wfile.write(json.dumps(body).encode())
+
+            def do_POST(self) -> None:
+                assert self.path.endswith("/v2.1/os-server-external-events"), self.path
+                [event] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["events"]
+                nova.told.append((event, self.headers["OpenStack-API-Version"], self.headers["X-Auth-Token"]))
+                self.send_response(nova.status or 200)
+                self.end_headers()
 
             def log_message(self, *_: Any) -> None: ...
 

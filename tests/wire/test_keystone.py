@@ -8,10 +8,14 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import until
 
 pytestmark = pytest.mark.wire
 
@@ -202,6 +206,20 @@ def test_nova_detaches_with_its_service_token(cloud: Any, rest: Rest, attached: 
     assert (gone.status_code, gone.json()) == (200, {"attachments": []})
     assert cloud.nova.asked == []
     assert rest(cloud.token("ann"), "GET", f"/volumes/{volume}").json()["volume"]["status"] == "available"
+
+
+def test_a_server_is_told_that_its_volume_has_grown(cloud: Any, rest: Rest, attached: tuple[str, str]) -> None:
+    """By the service's own user, for a hypervisor does not look by itself."""
+    volume, _ = attached
+    cloud.nova.told.clear()
+    grown = rest(cloud.token("ann"), "POST", f"/volumes/{volume}/action", {"os-extend": {"new_size": 2}})
+    assert grown.status_code == 202, grown.text
+    until(lambda: cloud.nova.told)
+    [(event, version, token)] = cloud.nova.told
+    assert event == {"name": "volume-extended", "server_uuid": SERVER, "tag": volume, "status": "completed"}
+    assert (version, cloud.believes(token)) == ("compute 2.51", True)
+    after = rest(cloud.token("ann"), "GET", f"/volumes/{volume}").json()["volume"]
+    assert (after["status"], after["size"]) == ("in-use", 2)
 
 
 def test_what_the_compute_service_does_not_use_may_go(cloud: Any, rest: Rest, attached: tuple[str, str]) -> None:

@@ -140,5 +140,5 @@ def _world(
     nodes = recorder.Agents(db, picture, agents, interval_s, records=on_wake is not None, on_wake=on_wake)
     directory = Directory({}, nodes, functools.partial(hosts.refuse_lost, db))
     images = settings.state_dir / "images"
-    asked = serve.image_service(settings.service)
-    return nodes, world.World(db, directory, picture, settings.service, images, asked)
+    asked = serve.services(settings.service)
+    return nodes, world.World(db, directory, picture, settings.service, images, *asked)

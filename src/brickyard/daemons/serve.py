@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from brickyard.compute import Compute
 from brickyard.core import clock
 from brickyard.core.settings import Service, Settings
 from brickyard.daemons import logs, notify, own_node, state_dir, tracing
@@ -71,7 +72,8 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
     picture.refresh()
     agents = _agents(settings, db, picture)
     directory = Directory(nodes, agents, functools.partial(hosts.refuse_lost, db))
-    everything = world.World(db, directory, picture, service, settings.state_dir / "images", image_service(service))
+    images = settings.state_dir / "images"
+    everything = world.World(db, directory, picture, service, images, *services(service))
     worker = conductor.Conductor(db, everything, catalogue.FLOWS, service.conductor_threads, service.flow_lease_s)
 
     def ready() -> None:
@@ -100,8 +102,10 @@ def _serve(settings: Settings, db: Database, on_ready: Callable[[], None]) -> No
         worker.stop()
 
 
-def image_service(service: Service) -> Glance | None:
-    return Glance(service.glance, service.keystone) if service.glance is not None else None
+def services(service: Service) -> tuple[Glance | None, Compute | None]:
+    """The image service and the compute service of the cloud."""
+    images = Glance(service.glance, service.keystone) if service.glance is not None else None
+    return images, Compute(service.compute, service.keystone) if service.auth_strategy == "keystone" else None
 
 
 def policy_of(service: Service) -> Policy:

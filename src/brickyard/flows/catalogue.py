@@ -45,6 +45,7 @@ from brickyard.flows import (
     revert_volume,
     start_instance,
     stop_instance,
+    tell_server,
     unmanage_brick,
     upload_image,
 )
@@ -61,6 +62,7 @@ FLOWS = {
         reimage_volume,
         upload_image,
         forget_image,
+        tell_server,
         cache_image,
         evict_image,
         create_backup,

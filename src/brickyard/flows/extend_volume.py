@@ -4,7 +4,7 @@ claim   claim the difference on its pool                 undo: give the differen
 grow    grow the brick; a running guest is told          undo: none, a brick never shrinks
         (not if one of another host cannot be told)
 tell    tell a guest of another host                     undo: none
-size    the volume has its new size
+size    the volume has its new size; a server of the compute service that has it is told, by a flow of its own
 
 While a brick that is exported grows, nothing is served, and its guest waits.
 When the brick grew and its reply was lost, the volume keeps its old size and a repeat finds the brick large enough.
@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from brickyard.compute import Event
 from brickyard.core import errors, pools, sizes
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import claims, store
 from brickyard.db.database import Tx, after_commit
-from brickyard.flows import engine, image_cache, telling
+from brickyard.flows import engine, image_cache, tell_server, telling
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.nodes import verbs
 
@@ -93,6 +94,7 @@ def tell(run: Run) -> None:
 def size(run: Run, tx: Tx) -> None:
     new_gib = run.params["new_gib"]
     store.end(tx, "volume", run.params["volume_id"], "extend", ok=True, size_gib=new_gib, target_gib=None, fault=None)
+    tell_server.queue(run, tx, Event.EXTENDED, run.params["volume_id"])
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:

@@ -2,6 +2,8 @@
 
 write   the image goes over what was there    undo: none; the volume is in error then
 show    the volume is what it was before, and bootable
+
+A server of the compute service that waits for it is told, also when it failed, by a flow of its own.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from brickyard.compute import Event
 from brickyard.core import errors, pools
 from brickyard.core.bricks import Kind, name_of
 from brickyard.db import store
 from brickyard.db.database import Tx
-from brickyard.flows import engine, image_files
+from brickyard.flows import engine, image_files, tell_server
 from brickyard.flows.engine import Act, Commit, Flow, Run
 from brickyard.flows.telling import tell
 
@@ -56,11 +59,13 @@ def unwrite(run: Run) -> None:
 def show(run: Run, tx: Tx) -> None:
     facts = {"bootable": True, "image_metadata": run.params["image_metadata"]}
     store.end(tx, "volume", run.params["volume_id"], "reimage", ok=True, fault=None, **facts)
+    tell_server.queue(run, tx, Event.REIMAGED, run.params["volume_id"])
 
 
 def failed(run: Run, tx: Tx, error: errors.BrickyardError) -> None:
     volume_id = run.params["volume_id"]
     store.end(tx, "volume", volume_id, "reimage", ok=False, fault=error.message)
+    tell_server.queue(run, tx, Event.REIMAGED, volume_id, ok=False)
     tell(
         run,
         tx,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brickyard.compute import Compute
 from brickyard.core.settings import Service
 from brickyard.db.database import Database
 from brickyard.flows.long_work import Lane
@@ -30,5 +31,6 @@ class World:
     settings: Service
     images: Path  # the directory of the image store: one file per SHA-256
     glance: Glance | None = None  # the cloud's image service; None: the images are those of the store
+    compute: Compute | None = None  # the cloud's compute service; None: no server of one has volumes of ours
     long: Lane = field(default_factory=Lane)  # for steps that may take hours
     bell: Bell = field(default_factory=Bell)

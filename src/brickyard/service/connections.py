@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from brickyard.core import errors
+from brickyard.core import errors, states
 from brickyard.core.states import A, V
 from brickyard.db import attachments, store, volumes
 from brickyard.db.database import Row, Tx
@@ -136,7 +136,9 @@ def detach(site: Site, caller: Caller, id: str, attachment_id: str | None) -> No
 
 
 def force_detach(site: Site, caller: Caller, id: str, attachment_id: str | None) -> None:
-    _remove(site, caller, id, attachment_id, "volume_extension:volume_admin_actions:force_detach")
+    """The same for administrators. A volume whose status they have set to error by hand is what it was before."""
+    policy = "volume_extension:volume_admin_actions:force_detach"
+    _remove(site, caller, id, attachment_id, policy, forgives=True)
 
 
 def terminate(site: Site, caller: Caller, id: str, connector: Mapping[str, Any] | None) -> None:
@@ -170,13 +172,18 @@ def _close(site: Site, caller: Caller, tx: Tx, volume: Row, row: Row) -> str | N
     return service.close(site, caller, tx, volume, row, keep=True)
 
 
-def _remove(site: Site, caller: Caller, id: str, attachment_id: str | None, policy: str) -> None:
+def _remove(
+    site: Site, caller: Caller, id: str, attachment_id: str | None, policy: str, *, forgives: bool = False
+) -> None:
     unused = _ask_unused(site, caller, id, attachment_id)
 
     def start(tx: Tx) -> service.Started:
         volume = service.held(tx, caller, id)
         site.policy.check(policy, caller, volume.project_id)
         own = attachments.of_volume(tx, id)
+        if forgives and volume.status == V.ERROR and volume.before is None:  # and not lost with its host
+            store.reset(tx, "volume", id, states.from_attachments([one.status for one in own]))
+            volume = service.held(tx, caller, id)
         if not own:
             store.settle(tx, id)
             return id, None
