@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -151,9 +152,9 @@ class Cloud:
         who = ("--os-username", user, "--os-password", PASSWORD, "--os-user-domain-id", "default")
         return ("--os-auth-type", "password", "--os-auth-url", self.url, *who, *scope)
 
-    def validations(self) -> int:
-        """How often somebody asked Keystone whether a token is valid."""
-        return self.log.read_text().count("GET /v3/auth/tokens")
+    def validations(self, token: str) -> int:
+        """How often somebody asked Keystone whether a token is valid. It writes of a request when that is answered."""
+        return len(re.findall(rf"GET /v3/auth/tokens\S* {re.escape(token[-16:])}", self.log.read_text()))
 
     def populate(self, endpoint: str, image: str) -> None:
         """Projects, a user for each role, and the catalog: this service at `endpoint`, under both names of its type,

@@ -45,10 +45,10 @@ class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
 
 
 class Quiet(simple_server.WSGIRequestHandler):
-    """Writes one line for each request to stdout, which the tests read."""
+    """Writes one line for each request to stdout, which the tests read, with the end of the token it asks about."""
 
     def log_message(self, format: str, *args: object) -> None:
-        sys.stdout.write(f"{self.command} {self.path}\n")
+        sys.stdout.write(f"{self.command} {self.path} {self.headers.get('X-Subject-Token', '')[-16:]}\n")
         sys.stdout.flush()
 
 
