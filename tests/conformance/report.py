@@ -17,9 +17,11 @@ HEAD = """# Conformance
 <!-- Written by scripts/conformance. -->
 
 Tempest is the test suite by which OpenStack clouds are judged. `scripts/conformance` runs its tests of Block Storage,
-all of `tempest.api.volume`, against a service with two backends of raw files that asks a real Keystone who calls, and
-has its images from a real Glance, with microversions {oldest} to {newest}. It says what
-failed and what was not run, and writes this page.
+all of `tempest.api.volume`, and those of servers with volumes, all of `tempest.api.compute.volumes`, against a service
+with two backends of raw files that asks a real Keystone who calls, has its images from a real Glance, and whose volumes
+a real Nova attaches, with microversions {oldest} to {newest}.
+Only the hypervisor is simulated, by Nova's own driver for tests. It says what failed and what was not run, and writes
+this page.
 
 **Tempest {tempest}: {counts}.**
 
