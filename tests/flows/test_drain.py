@@ -73,6 +73,44 @@ def test_what_has_begun_goes_on_and_nothing_else_begins(site: Site, how: str) ->
     assert sorted(where(site, facts)) == sorted([facts["here"], facts["there"]])
 
 
+@pytest.mark.parametrize("asked", ["again", "cancel"])
+def test_what_is_asked_for_while_it_ends_is_done_or_refused(site: Site, asked: str) -> None:
+    """It has seen that it was cancelled, or that nothing is left, and that is not written yet."""
+    facts = drain_scenarios.full(site)
+    id = drains.start(site, BOSS, THERE, 7)
+    if asked == "again":
+        drains.cancel(site, THERE)
+    said: list[str] = []
+
+    def ask(point: str, step: str) -> None:
+        if (point, step) == ("after-do", "empty") and not said:
+            said.append("")
+            if asked == "again":
+                said.append(drains.start(site, BOSS, THERE, 7))
+                return
+            with pytest.raises(errors.Conflict, match="not being drained"):
+                drains.cancel(site, THERE)
+
+    hands: Any = site.waker
+    hands.probe = ask
+    drain_scenarios.settle(site)
+    assert end_of(site, id)[0] == "done" and said[1:] != [id]
+    assert set(where(site, facts)) == {facts["there"]}
+
+
+def test_none_begins_after_a_cancel_that_comes_between_two(site: Site) -> None:
+    facts = drain_scenarios.full(site)
+    drains.start(site, BOSS, THERE, 2)
+
+    def cancel(flow_id: str) -> None:  # the first move has begun
+        site.world.bell.ring = site.waker.wake
+        drains.cancel(site, THERE)
+
+    site.world.bell.ring = cancel
+    drain_scenarios.settle(site)
+    assert sorted(where(site, facts)) == sorted([facts["here"], facts["there"]])
+
+
 def test_as_many_move_at_a_time_as_were_asked_for(site: Site) -> None:
     drain_scenarios.full(site)
     id = drains.start(site, BOSS, THERE, 2)

@@ -45,7 +45,7 @@ class Client:
         return self.json("PUT", f"/v1/images/{id}/files/{role}", status=status, content=content)
 
     def done(self, flow_id: str, status: str = "done") -> Any:
-        assert self.site.waker.wait(flow_id, 20) == status
+        assert self.site.waker.wait(flow_id, 60) == status
         return self.json("GET", f"/v1/flows/{flow_id}")
 
     def a_kernel(self, name: str = "tiny") -> Any:
@@ -65,6 +65,12 @@ class Client:
             volume = self.json("GET", f"/v3/volumes/{volume['id']}", headers=headers)["volume"]
         assert volume["status"] == "available"
         return volume
+
+    def a_snapshot(self, volume_id: str) -> str:
+        made = self.json("POST", "/v3/snapshots", {"snapshot": {"volume_id": volume_id}}, 202)["snapshot"]
+        [flow, *_] = self.json("GET", "/v1/flows", params={"resource_id": made["id"]})["flows"]
+        self.done(flow["id"])
+        return str(made["id"])
 
 
 @pytest.fixture

@@ -59,13 +59,6 @@ def forget(api: Any, volume_id: str) -> None:
         tx.execute(sa.delete(schema.volumes).where(schema.volumes.c.id == volume_id))
 
 
-def a_snapshot(api: Any, volume_id: str) -> str:
-    made = api.json("POST", "/v3/snapshots", {"snapshot": {"volume_id": volume_id}}, 202)["snapshot"]
-    [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": made["id"]})["flows"]
-    api.done(flow["id"])
-    return str(made["id"])
-
-
 def queued(api: Any, name: str, params: dict[str, Any]) -> str:
     """A flow as an audit queues it; its id."""
     with api.site.db.begin() as tx:
@@ -84,7 +77,7 @@ def test_nothing_differs_on_a_site_that_works(api):
     api.a_flavor()
     api.a_kernel()
     volume = api.a_volume()
-    a_snapshot(api, volume["id"])
+    api.a_snapshot(volume["id"])
     body = {"name": "i", "flavor": "small", "image": "tiny", "local_storage": [{"size_gib": 1}]}
     api.done(api.json("POST", "/v1/instances", body, 202)["flow_id"])
     assert differences(api) == []
@@ -93,7 +86,7 @@ def test_nothing_differs_on_a_site_that_works(api):
 
 def test_a_brick_that_says_whose_it_is_gets_its_row_back(api, tmp_path):
     volume = api.a_volume(2)
-    snapshot = a_snapshot(api, volume["id"])
+    snapshot = api.a_snapshot(volume["id"])
     (tmp_path / "raw" / f"volume-{volume['id']}").open("r+b").write(b"precious")
     forget(api, volume["id"])
     assert kinds(api) == ["unknown_brick", "unknown_brick"]
@@ -109,7 +102,7 @@ def test_a_brick_that_says_whose_it_is_gets_its_row_back(api, tmp_path):
 
 def test_a_snapshot_alone_comes_back_to_its_volume(api):
     volume = api.a_volume()
-    snapshot = a_snapshot(api, volume["id"])
+    snapshot = api.a_snapshot(volume["id"])
     with api.site.db.begin() as tx:
         claims.release(tx, snapshot)
         tx.execute(sa.delete(schema.snapshots).where(schema.snapshots.c.id == snapshot))

@@ -85,7 +85,7 @@ def drain(api: Any, **body: Any) -> Any:
 def test_what_instances_have_moves_and_the_rest_is_named(two: Any) -> None:
     far = instance(two, "h1", "rack", 3, 2, 1)
     spare = two.a_volume(1)["id"]
-    two.json("POST", "/v3/snapshots", {"snapshot": {"volume_id": spare}}, 202)
+    two.a_snapshot(spare)
     assert set(states(two.json("GET", DRAIN)).values()) == {"stays"}  # the other host takes nothing
     only(two, "h1", "h2")
 

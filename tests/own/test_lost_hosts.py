@@ -74,13 +74,6 @@ def shown(api: Any, id: str) -> Any:
     return api.json("GET", f"/v3/volumes/{id}", headers=HEADERS)["volume"]
 
 
-def a_snapshot(api: Any, volume_id: str) -> str:
-    made = api.json("POST", "/v3/snapshots", {"snapshot": {"volume_id": volume_id}}, 202)["snapshot"]
-    [flow, *_] = api.json("GET", "/v1/flows", params={"resource_id": made["id"]})["flows"]
-    api.done(flow["id"])
-    return str(made["id"])
-
-
 def an_instance(api: Any, name: str, **more: Any) -> Any:
     made = api.json("POST", "/v1/instances", {"name": name, "flavor": "small", "image": "tiny", **more}, 202)
     api.done(made["flow_id"])
@@ -124,7 +117,7 @@ def test_it_is_said_what_would_be_affected_and_nothing_changes(two: Any) -> None
     two.a_flavor()
     two.a_kernel()
     volume = two.a_volume()["id"]
-    snapshot = a_snapshot(two, volume)
+    snapshot = two.a_snapshot(volume)
     bare, full = an_instance(two, "bare"), an_instance(two, "full", local_storage=[{"size_gib": 2}])
     backup = two.json("POST", "/v3/backups", {"backup": {"volume_id": volume}}, 202, headers=HEADERS)["backup"]["id"]
     [flow] = two.json("GET", "/v1/flows", params={"resource_id": backup})["flows"]
@@ -161,7 +154,7 @@ def test_what_is_unreachable_waits_and_is_there_again_with_its_host(two: Any) ->
     two.a_flavor()
     two.a_kernel()
     volume = two.a_volume()["id"]
-    snapshot = a_snapshot(two, volume)
+    snapshot = two.a_snapshot(volume)
     full = an_instance(two, "full", local_storage=[{"size_gib": 2}])
     plugged = full["volumes"][0]["volume_id"]
     counted, held = used(two), claimed(two)
@@ -221,7 +214,7 @@ def test_data_that_are_lost_are_given_up_once_and_never_served_again(two: Any) -
     two.a_flavor()
     two.a_kernel()
     volume, kept = two.a_volume()["id"], two.a_volume(2)["id"]
-    snapshot = a_snapshot(two, volume)
+    snapshot = two.a_snapshot(volume)
     full = an_instance(two, "full", local_storage=[{"size_gib": 2}])
     lose(two)
     assert claimed(two) == (6, 1) and used(two) == (3, 1, 6)

@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 
 def params(*, host: str, host_id: str, parallel: int) -> dict[str, Any]:
     """`parallel`: so many moves at a time. It may be changed while the flow runs, and so may `cancelled`: then no more
-    moves begin."""
+    moves begin. With `ended`, which the flow writes itself, neither is read any more."""
     return {"host": host, "host_id": host_id, "parallel": parallel, "cancelled": False}
 
 
@@ -40,13 +40,14 @@ def empty(run: Run) -> dict[str, Any]:
         begun = draining.moves_of(tx, drain)
         moves = sum(move.status in flows.OPEN for move in begun.values())
         room = drain.params["parallel"] - moves
-        more = not (drain.params["cancelled"] or host.enabled)
+        more = _may_begin(drain, host)
         fates = draining.look(run.world, tx, host, drain, room) if more and room > 0 else []
     for fate in fates:
         if fate.state == "planned":
             run.world.db.repeating(functools.partial(_begin, run, fate))
     if moves or any(fate.state in ("planned", "waiting") for fate in fates):
         raise Later
+    run.world.db.repeating(functools.partial(_end, run, drain, host))
     done = sum(move.status == "done" for move in begun.values())
     return {"moved": done, "failed": len(begun) - done, "cancelled": not more}
 
@@ -61,12 +62,29 @@ def _mine(run: Run, tx: Tx) -> tuple[Row, Row]:
     return drain, host
 
 
+def _may_begin(drain: Row, host: Row) -> bool:
+    return not (drain.params["cancelled"] or drain.params.get("ended") or host.enabled)
+
+
+def _end(run: Run, seen: Row, host_seen: Row) -> None:
+    """From here on whoever drains the host begins anew; Later if somebody has asked for something since it was looked
+    at."""
+    with run.world.db.begin() as tx:
+        hosts.hold(tx, run.params["host_id"])
+        drain, host = _mine(run, tx)
+        if (drain.params, host.enabled) != (seen.params, host_seen.enabled):
+            raise Later
+        flows.change_params(tx, run.id, {**drain.params, "ended": True})
+
+
 def _begin(run: Run, fate: draining.Fate) -> None:
     """Begin the move of a volume, if it is what it was; one that is not is looked at next time."""
     id = fate.volume.id
     try:
         with run.world.db.begin() as tx:
-            _mine(run, tx)
+            hosts.hold(tx, run.params["host_id"])  # who cancels is promised that none begins
+            if not _may_begin(*_mine(run, tx)):
+                return
             moving.hold(tx, id)
             row = volumes.find(tx, id)
             if row is None or row.pool_id != fate.volume.pool_id or moving.use_of(tx, row) != fate.use:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from brickyard.core import clock, errors
 from brickyard.db import flows, hosts, losses
@@ -55,7 +56,7 @@ def start(site: Site, caller: Caller, name: str, parallel: int) -> str:
             hosts.update_host(tx, row.id, enabled=False, disabled_reason=REASON)
         params = drain_host.params(host=row.name, host_id=row.id, parallel=parallel)
         last = _last(tx, row.id)
-        if last is not None and flows.change_params(tx, last.id, params):
+        if _goes_on(last) and flows.change_params(tx, last.id, {**last.params, **params}):
             id = str(last.id)
         else:
             id = work.queue(
@@ -69,12 +70,18 @@ def cancel(site: Site, name: str) -> str:
     """Begin no more moves; the flow, which ends with those that have begun. The host stays disabled."""
     with site.db.begin() as tx:
         row = host_rules.require(tx, name)
+        hosts.hold(tx, row.id)  # before the flow is read, which another caller may be changing
         last = _last(tx, row.id)
-        if last is None or not flows.change_params(tx, last.id, {**last.params, "cancelled": True}):
+        if not _goes_on(last) or not flows.change_params(tx, last.id, {**last.params, "cancelled": True}):
             raise errors.Conflict(f"Host {row.name} is not being drained.")
         losses.hurry(tx, [last.id])
     site.waker.wake(last.id)
     return str(last.id)
+
+
+def _goes_on(drain: Row | None) -> TypeGuard[Row]:
+    """Whether it still looks at what is asked of it."""
+    return drain is not None and not drain.params.get("ended")
 
 
 def _last(tx: Tx, host_id: str) -> Row | None:
