@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.flows import drain_scenarios, scenarios
 from tests.flows.reach_scenarios import HERE, THERE
 from tests.flows.scenarios import BOSS, volume
 
-from brickyard.core import errors
+from brickyard.core import clock, errors
 from brickyard.db import flows
 from brickyard.flows import catalogue
 from brickyard.hypervisor import memory
@@ -118,6 +119,22 @@ def test_as_many_move_at_a_time_as_were_asked_for(site: Site) -> None:
     hands.woken.clear()
     hands.run(id)
     assert sorted(fate.state for fate in drains.look(site, THERE).fates) == ["moving", "moving", "stays"]
+
+
+def test_a_conductor_whose_clock_is_behind_counts_the_moves_that_it_begins(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = drain_scenarios.full(site)
+    id = drains.start(site, BOSS, THERE, 1)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() - datetime.timedelta(minutes=5))
+    hands: Any = site.waker
+    hands.woken.clear()
+    hands.run(id)
+    assert sorted(fate.state for fate in drains.look(site, THERE).fates) == ["moving", "planned", "stays"]
+    drain_scenarios.settle(site)
+    assert end_of(site, id) == ("done", {"moved": 2, "failed": 0, "cancelled": False})
+    drain_scenarios.drained(site, facts)
 
 
 def test_what_fails_is_named_and_the_others_go_on(site: Site) -> None:

@@ -17,6 +17,12 @@ def stamp(after_s: float = 0) -> str:
     return (moment + datetime.timedelta(seconds=after_s) if after_s else moment).isoformat(timespec="microseconds")
 
 
+def earlier(stamp: str, by_s: float) -> str:
+    """The time so many seconds before another one."""
+    moment = datetime.datetime.fromisoformat(stamp) - datetime.timedelta(seconds=by_s)
+    return moment.isoformat(timespec="microseconds")
+
+
 def monotonic() -> float:
     """Seconds that never go back, for deadlines and durations."""
     return time.monotonic()

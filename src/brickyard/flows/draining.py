@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from brickyard.core import errors, filters, placement, pools, ranking, topology
+from brickyard.core import clock, errors, filters, placement, pools, ranking, topology
 from brickyard.core.inventory import Site as Place
 from brickyard.db import audit, claims, flows, hosts, instances, losses, volumes
 from brickyard.db.database import Row, Tx
@@ -21,6 +21,7 @@ from brickyard.flows.world import World
 CHOICES = 8  # of the best pools when a move begins: it takes the first of them that has room then
 TOLD = 3  # pools of those that refuse a volume are told
 MOVES = (move_volume.FLOW.name, mirror_volume.FLOW.name)
+SKEW_S = 3600.0  # by which the clock of a conductor may be behind that of the API, who stamp moves and drains
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def moves_of(tx: Tx, drain: Row | None) -> dict[str, Row]:
     """Volume → the newest move that a drain has begun for it."""
     if drain is None:
         return {}
-    every = flows.named_since(tx, MOVES, drain.created_at)
+    every = flows.named_since(tx, MOVES, clock.earlier(drain.created_at, SKEW_S))
     return {row.params["volume_id"]: row for row in every if row.params.get("drain") == drain.id}
 
 
