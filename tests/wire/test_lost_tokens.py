@@ -58,12 +58,12 @@ def test_the_service_logs_in_anew_when_its_own_token_has_ended(site: test_glance
         "user_domain_id": "default", "project_name": "service", "project_domain_id": "default",
     }  # fmt: skip
     service = glance.Glance(settings.Glance(servers=(site.cloud.image,), retries=2), login)
-    end(site.cloud, service._logged_in().get_token())  # before the image service has ever seen it
+    end(site.cloud, service._login.session().get_token())  # before the image service has ever seen it
     facts = service.find(glance.Who(site.cloud.token("ann")), image)
     service.fetch(facts, tmp_path / "image", 2 * MIB)
     assert (tmp_path / "image").read_bytes() == content
     queued = site.images("ann", "POST", "", json={"name": "q", "disk_format": "raw", "container_format": "bare"})
-    end(site.cloud, service._logged_in().get_token())
+    end(site.cloud, service._login.session().get_token())
 
     def stored() -> bool:
         service.store(queued.json()["id"], tmp_path / "image", protected=False)
