@@ -181,7 +181,8 @@ def _remove(
         volume = service.held(tx, caller, id)
         site.policy.check(policy, caller, volume.project_id)
         own = attachments.of_volume(tx, id)
-        if forgives and volume.status == V.ERROR and volume.before is None:  # and not lost with its host
+        by_hand = volume.status == V.ERROR and volume.fault is None and volume.before is None  # and not by a failure
+        if forgives and own and by_hand:
             store.reset(tx, "volume", id, states.from_attachments([one.status for one in own]))
             volume = service.held(tx, caller, id)
         if not own:
